@@ -1,0 +1,19 @@
+"""What a search task names, and what scores it."""
+
+from pydantic import Field
+
+from envs.frozen import Frozen
+
+
+class SearchWorld(Frozen):
+    corpus: str = Field(min_length=1)
+    """Name of an indexed corpus."""
+    version: str | None = None
+    """Content hash of the corpus version; None means the newest when the task is validated."""
+
+
+class SearchReference(Frozen):
+    answers: tuple[str, ...] = Field(min_length=1)
+    """Any of these is right (answer and aliases)."""
+    gold_docs: tuple[str, ...] = ()
+    """Ids of the documents that the answer follows from, where known."""

@@ -1,0 +1,72 @@
+"""The seam to language models: what the loop asks, what it gets, what can go wrong."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from envs.errors import TrajcError
+from rollout.trajectory import Message, ToolCall, Usage
+
+
+class ModelError(TrajcError):
+    """The endpoint failed for good: retries used up, or a 4xx with the server's own words."""
+
+    failure = "model_error"
+
+
+class ContextLengthExceeded(Exception):
+    """The server refused the prompt as too long. A stop reason, not a failure."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One completion, after recovery of tool calls; `raw` is the body before it."""
+
+    content: str | None
+    reasoning: str | None
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str | None
+    usage: Usage
+    raw: str
+    recovered: bool = False
+    seconds: float = 0.0
+    endpoint: str = ""
+    revision: str | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    output_token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    attempts: int = 1
+
+    def message(self) -> Message:
+        return Message(role="assistant", content=self.content, reasoning=self.reasoning, tool_calls=self.tool_calls)
+
+
+@dataclass
+class Conversation:
+    """The history of one rollout, serialised once as it grows, so that a turn costs what is new in it.
+
+    `key` names the rollout: a pool keeps it on one endpoint, where its prefix cache is.
+    """
+
+    key: str
+    tools: tuple[dict[str, Any], ...] = ()
+    messages: list[Message] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
+    """Each message as wire JSON."""
+
+    def append(self, message: Message) -> int:
+        """Returns the message's index."""
+        self.messages.append(message)
+        self.chunks.append(orjson.dumps(message.wire()))
+        return len(self.messages) - 1
+
+
+class Model(Protocol):
+    """One model behind one or more endpoints."""
+
+    name: str
+
+    async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+        """Raises `ModelError` or `ContextLengthExceeded`."""
+        ...
