@@ -1,6 +1,7 @@
 """The seam to language models: what the loop asks, what it gets, what can go wrong."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
@@ -19,6 +20,10 @@ class ContextLengthExceeded(Exception):
     """The server refused the prompt as too long. A stop reason, not a failure."""
 
 
+class TimeExceeded(Exception):
+    """`Conversation.seconds_left` ran out in the middle of a call. A stop reason, not a failure."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """One completion, after recovery of tool calls; `raw` is the body before it."""
@@ -31,6 +36,7 @@ class Reply:
     raw: str
     recovered: bool = False
     seconds: float = 0.0
+    waited: float = 0.0
     endpoint: str = ""
     revision: str | None = None
     prompt_token_ids: tuple[int, ...] | None = None
@@ -54,12 +60,20 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     """Each message as wire JSON."""
+    send_reasoning: bool = False
+    """Whether the model is shown its own earlier reasoning (vLLM takes it; other servers may refuse it)."""
+    seconds_left: float | None = None
+    """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
 
     def append(self, message: Message) -> int:
         """Returns the message's index."""
+        self.chunks.append(orjson.dumps(message.wire(self.send_reasoning)))
         self.messages.append(message)
-        self.chunks.append(orjson.dumps(message.wire()))
         return len(self.messages) - 1
+
+    @cached_property
+    def tools_json(self) -> bytes:
+        return orjson.dumps(self.tools)
 
 
 class Model(Protocol):
@@ -68,5 +82,5 @@ class Model(Protocol):
     name: str
 
     async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
-        """Raises `ModelError` or `ContextLengthExceeded`."""
+        """Raises `ModelError`, `ContextLengthExceeded` or `TimeExceeded`."""
         ...

@@ -75,6 +75,8 @@ class ModelCall(Frozen):
     finish_reason: str | None = None
     usage: Usage = Usage()
     seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds before it that count towards no limit: for a slot, for an endpoint, between retries."""
     endpoint: str = ""
     """Base URL, without credentials."""
     model: str = ""
@@ -82,6 +84,9 @@ class ModelCall(Frozen):
     """Sampling parameters and seed as sent."""
     revision: str | None = None
     """Model and template revision, where the server tells (`system_fingerprint`)."""
+    prompt_tokens_shared: int = 0
+    """How many leading tokens of the prompt are those of the call before (its prompt, then its output) and are
+    left out of `prompt_token_ids`, which would otherwise grow with the square of the turns."""
     prompt_token_ids: tuple[int, ...] | None = None
     output_token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
@@ -153,6 +158,18 @@ class Trajectory(Frozen):
     def evidence(self) -> Iterator[tuple[ToolStep, Evidence]]:
         """Every piece met, in order, with the step that met it."""
         return ((step, piece) for step in self.steps for piece in step.result.evidence)
+
+    def prompt_tokens(self, call: int) -> tuple[int, ...] | None:
+        """The whole prompt of one call as token ids, where they were kept."""
+        prompt: tuple[int, ...] | None = None
+        history: tuple[int, ...] = ()
+        for c in self.calls[: call + 1]:
+            if c.prompt_token_ids is None:
+                prompt, history = None, ()
+            else:
+                prompt = history[: c.prompt_tokens_shared] + c.prompt_token_ids
+                history = prompt + (c.output_token_ids or ())
+        return prompt
 
     @property
     def system_prompt(self) -> str | None:
