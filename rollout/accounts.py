@@ -1,0 +1,62 @@
+"""The accounts of a run: what came in equals what stands somewhere, at every moment."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from envs.errors import FailureClass
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """`submitted` is counted where tasks come in, the others where jobs stand, so `closes` can be false."""
+
+    submitted: int = 0
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: Mapping[FailureClass, int] = field(default_factory=dict)
+    """By class; classes without any are left out."""
+    cancelled: int = 0
+
+    @property
+    def failures(self) -> int:
+        return sum(self.failed.values())
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failures + self.cancelled
+
+    @property
+    def closes(self) -> bool:
+        return self.submitted == self.queued + self.running + self.ended
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "submitted": self.submitted,
+            "queued": self.queued,
+            "running": self.running,
+            "succeeded": self.succeeded,
+            "failed": dict(self.failed),
+            "cancelled": self.cancelled,
+            "closes": self.closes,
+        }
+
+
+def accounts_of(submitted: int, counts: Iterable[tuple[str, str | None, int]]) -> Accounts:
+    """From what came in and rows of (state, failure, count)."""
+    states: dict[str, int] = {}
+    failed: dict[Any, int] = {}
+    for state, failure, count in counts:
+        if state == "failed":
+            failed[failure] = failed.get(failure, 0) + count
+        else:
+            states[state] = states.get(state, 0) + count
+    return Accounts(
+        submitted=submitted,
+        queued=states.get("queued", 0),
+        running=states.get("running", 0),
+        succeeded=states.get("succeeded", 0),
+        failed=dict(sorted(failed.items())),
+        cancelled=states.get("cancelled", 0),
+    )

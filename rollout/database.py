@@ -1,0 +1,132 @@
+"""The connection to the database: how it is opened, how a transaction reads or writes, who is told of changes.
+
+SQLite (WAL) and PostgreSQL behave alike above this file: a writing transaction on SQLite takes the write lock at
+its start, so that no transaction fails half way through for want of it.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from rollout.ids import Ids
+from rollout.schema import events
+
+MakeId = Callable[[str], str]
+_EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
+
+
+class NotFound(LookupError):
+    """Names what was asked for and, where they are few, what there is."""
+
+    def __init__(self, what: str, id: str, known: tuple[str, ...] = ()) -> None:
+        self.what, self.id, self.known = what, id, known
+        super().__init__(f"no {what} {id!r}" + (f"; known: {', '.join(known)}" if known else ""))
+
+
+class Conflict(ValueError):
+    """The thing stands in a state that does not allow this; the words say which."""
+
+
+def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
+    """`url` is a SQLAlchemy URL or the path of a SQLite file. With `fsync`, SQLite commits survive loss of power."""
+    at = sa.make_url(f"sqlite:///{url}" if isinstance(url, Path) else url)
+    if at.drivername in ("postgresql", "postgres"):
+        at = at.set(drivername="postgresql+psycopg")
+    common: dict[str, Any] = {
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+        "pool_size": 8,
+        "max_overflow": 24,
+        "pool_timeout": 60,
+    }
+    if not at.drivername.startswith("sqlite"):
+        return sa.create_engine(at, pool_pre_ping=True, **common)
+    if at.database:
+        Path(at.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(at, connect_args={"timeout": 60}, **common)
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in ("journal_mode=WAL", f"synchronous={'FULL' if fsync else 'NORMAL'}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("trajc_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class Database:
+    """One database for one process: thread-safe."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float] | None = None, new_id: MakeId | None = None):
+        self.engine = engine
+        self.sqlite = engine.dialect.name == "sqlite"
+        self.new_id: MakeId = new_id or Ids()
+        self._clock = clock
+        # SQLite's own wait for the lock sleeps and is unfair; threads of one process queue up here instead.
+        self._writer = threading.Lock() if self.sqlite else contextlib.nullcontext()
+        self._listeners: list[Callable[[], None]] = []
+
+    def now(self) -> float:
+        """Unix seconds by the one clock that leases are kept by: the database server's, where there is one."""
+        if self._clock is not None:
+            return self._clock()
+        if self.sqlite:
+            return time.time()
+        with self.engine.connect() as c:
+            return float(c.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        with self.engine.connect() as c, c.begin():
+            yield c
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        with self._writer, self.engine.connect().execution_options(trajc_writes=True) as c, c.begin():
+            yield c
+
+    def emit(self, c: sa.Connection, now: float, *rows: tuple[str, str | None, str | None, dict[str, Any]]) -> None:
+        """Append events (kind, run, job, data): the last thing that a transaction does.
+
+        Numbers must become visible in their order, or a reader that resumes behind a number misses what commits
+        later under a smaller one; so on PostgreSQL writers of events pass one by one.
+        """
+        if not rows:
+            return
+        if not self.sqlite:
+            c.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENT_LOCK)))
+        values = [{"kind": k, "run_id": run, "job_id": job, "data": data, "at": now} for k, run, job, data in rows]
+        c.execute(events.insert(), values)
+
+    def insert_new(self, c: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        """Insert rows whose primary key is not there yet; the others are left as they are."""
+        if not rows:
+            return
+        if self.sqlite:
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        c.execute(insert(table).on_conflict_do_nothing(), rows)
+
+    def on_queued(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener`, from any thread, after this process queued something. Returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def queued(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+    def close(self) -> None:
+        self.engine.dispose()

@@ -1,0 +1,41 @@
+"""Identifiers: a prefix that says what it names, then 26 characters that sort by time.
+
+`run_` runs, `ro_` rollouts, `gen_` generations, `cs_` compile shards, `ev_` evals, `tr_` trajectories,
+`sc_` scores, `comp_` compilations, `ts_` task sets.
+"""
+
+import base64
+import secrets
+import threading
+import time
+
+
+class Ids:
+    """Makes identifiers that grow strictly within one process: 48 bits of milliseconds, 80 of chance."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def __call__(self, prefix: str) -> str:
+        fresh = int(time.time() * 1000) << 80 | secrets.randbits(79)
+        with self._lock:
+            self._last = max(fresh, self._last + 1)
+            value = self._last
+        return f"{prefix}_{base64.b32hexencode(value.to_bytes(16, 'big')).decode().rstrip('=').lower()}"
+
+
+class CountedIds:
+    """The same shape, counted from 1: for tests whose results must not depend on chance."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __call__(self, prefix: str) -> str:
+        self._next += 1
+        return f"{prefix}_{self._next:026d}"
+
+
+def trajectory_id(rollout: str, attempt: int) -> str:
+    """One attempt makes at most one trajectory, so its id follows from them."""
+    return f"tr_{rollout.partition('_')[2]}_{attempt}"

@@ -1,0 +1,326 @@
+"""The durable queue: claims, leases, and results that only the holder of the current attempt can write.
+
+`(job, attempt)` is the fence. A claim raises the attempt; every later write names it and asks that the job is
+still running under it, so that a message delivered twice, a late first attempt or a second worker can neither
+duplicate nor overwrite a result.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from envs.errors import FailureClass
+from envs.score import Score
+from rollout.ids import trajectory_id
+from rollout.requeue import delay_after
+from rollout.runs import Applied, Claim, JobKind, RunSpec
+from rollout.schema import attempts, jobs, runs
+from rollout.store_runs import Runs
+from rollout.store_trajectories import Trajectories
+from rollout.trajectory import Trajectory
+
+Gone = Literal["cancelled", "lost"]
+
+_FREE: dict[str, Any] = {"owner": None, "lease_expires": None}
+
+
+class Queue(Runs, Trajectories):
+    def claim(
+        self, worker: str, kinds: Sequence[JobKind], n: int, now: float, lease_seconds: float
+    ) -> tuple[Claim, ...]:
+        """Up to `n` due jobs of these kinds, by their run's priority, then age. No job is given to two workers."""
+        with self.write() as c:
+            claims: list[Claim] = []
+            for run in (*self._runs_with_due(c, kinds, now), None):
+                if len(claims) == n:
+                    break
+                due = (
+                    sa.select(jobs.c.id)
+                    .where(
+                        jobs.c.run_id == run if run else jobs.c.run_id.is_(None),
+                        jobs.c.kind.in_(kinds),
+                        _QUEUED,
+                        jobs.c.next_attempt_at <= now,
+                    )
+                    .order_by(jobs.c.priority.desc(), jobs.c.next_attempt_at, jobs.c.id)
+                    .limit(n - len(claims))
+                    .with_for_update(skip_locked=True)
+                )
+                claims += self._take(c, due, worker, now, lease_seconds)
+            self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
+        return tuple(claims)
+
+    def claim_one(self, worker: str, job: str, attempt: int, now: float, lease_seconds: float) -> Claim | None:
+        """The attempt that a message names; None where it is no longer the job's next, or must not start."""
+        allowed = jobs.c.run_id.is_(None) | sa.exists().where(runs.c.id == jobs.c.run_id, ~runs.c.paused)
+        due = (
+            sa.select(jobs.c.id)
+            .where(jobs.c.id == job, jobs.c.attempt == attempt - 1, _QUEUED, jobs.c.next_attempt_at <= now, allowed)
+            .with_for_update(skip_locked=True)
+        )
+        with self.write() as c:
+            claims = self._take(c, due, worker, now, lease_seconds)
+            self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
+        return claims[0] if claims else None
+
+    def due(self, kinds: Sequence[JobKind], n: int, now: float) -> tuple[tuple[str, int], ...]:
+        """Up to `n` of (job, number of its next attempt) that a claim would give now, without claiming them."""
+        found: list[tuple[str, int]] = []
+        with self.read() as c:
+            for run in (*self._runs_with_due(c, kinds, now), None):
+                query = (
+                    sa.select(jobs.c.id, jobs.c.attempt + 1)
+                    .where(
+                        jobs.c.run_id == run if run else jobs.c.run_id.is_(None),
+                        jobs.c.kind.in_(kinds),
+                        _QUEUED,
+                        jobs.c.next_attempt_at <= now,
+                    )
+                    .order_by(jobs.c.priority.desc(), jobs.c.next_attempt_at, jobs.c.id)
+                    .limit(n - len(found))
+                )
+                found += [(id, attempt) for id, attempt in c.execute(query)]
+        return tuple(found)
+
+    def renew(self, claims: Iterable[Claim], now: float, lease_seconds: float) -> dict[Claim, Gone]:
+        """Extend these leases. Returns the claims that are no longer held, and why: their work should stop."""
+        held = {claim.job: claim for claim in claims}
+        if not held:
+            return {}
+        of = jobs.c
+        with self.write() as c:
+            locked = sa.select(of.id).where(of.id.in_(held), _RUNNING).order_by(of.id).with_for_update()
+            beat = {"heartbeat": now, "lease_expires": now + lease_seconds}
+            kept = c.execute(
+                jobs.update()
+                .where(of.id.in_(locked), of.owner.in_({claim.worker for claim in held.values()}))
+                .values(beat)
+                .returning(of.id, of.attempt)
+            ).all()
+            still = {(row.id, row.attempt) for row in kept}
+            gone = {claim for claim in held.values() if (claim.job, claim.attempt) not in still}
+            if not gone:
+                return {}
+            states = c.execute(
+                sa.select(of.id, of.attempt, of.state).where(of.id.in_({claim.job for claim in gone}))
+            ).all()
+        cancelled = {(row.id, row.attempt) for row in states if row.state == "cancelled"}
+        return {claim: "cancelled" if (claim.job, claim.attempt) in cancelled else "lost" for claim in gone}
+
+    def finish(
+        self,
+        claim: Claim,
+        trajectory: Trajectory | None = None,
+        score: Score | None = None,
+        result: dict[str, Any] | None = None,
+    ) -> Applied:
+        """The job succeeded. Only `applied` changed it; see `Applied` for the others."""
+        values = {"state": "succeeded", "result": result}
+        return self._end(claim, values, "succeeded", None, "", trajectory, score)
+
+    def fail(
+        self,
+        claim: Claim,
+        failure: FailureClass,
+        words: str,
+        partial: Trajectory | None = None,
+        *,
+        permanent: bool = False,
+    ) -> Applied:
+        """The attempt failed: the job is queued again where `delay_after` says so, else the failure stands."""
+        return self._end(claim, {}, "failed", failure, words, partial, None, permanent)
+
+    def release(self, claim: Claim, partial: Trajectory | None = None) -> Applied:
+        """Hand the job back, unharmed, for another worker to claim at once."""
+        values = {"state": "queued", "next_attempt_at": 0.0}
+        return self._end(claim, values, "released", None, "", partial, None)
+
+    def reap_expired(self, now: float) -> tuple[str, ...]:
+        """Take back the jobs whose lease ran out: `worker_lost`, tried again within a bound of its own.
+
+        Returns their ids. Also notes runs that have ended while nobody looked.
+        """
+        of = jobs.c
+        with self.write() as c:
+            expired = c.execute(
+                jobs.select()
+                .where(_RUNNING, of.lease_expires < now)
+                .order_by(of.id)
+                .limit(500)
+                .with_for_update(skip_locked=True)
+            ).all()
+            for row in expired:
+                words = f"worker {row.owner} has not been heard of since {row.heartbeat:.0f} (lease ran out)"
+                self._settle(c, row, now, {}, "failed", "worker_lost", words, None, False)
+            self.emit(c, now, *(("rollout.lost", r.run_id, r.id, {"attempt": r.attempt}) for r in expired))
+        if expired:
+            self.queued()
+        self.finish_runs()
+        return tuple(row.id for row in expired)
+
+    def _runs_with_due(self, c: sa.Connection, kinds: Sequence[JobKind], now: float) -> Sequence[str]:
+        due = sa.exists().where(
+            jobs.c.run_id == runs.c.id, jobs.c.kind.in_(kinds), _QUEUED, jobs.c.next_attempt_at <= now
+        )
+        query = (
+            sa.select(runs.c.id)
+            .where(runs.c.finished.is_(None), runs.c.paused.is_(False), due)
+            .order_by(runs.c.priority.desc(), runs.c.id)
+            .limit(_RUNS_AT_ONCE)
+        )
+        return c.execute(query).scalars().all()
+
+    def _take(
+        self, c: sa.Connection, due: sa.Select[Any], worker: str, now: float, lease_seconds: float
+    ) -> list[Claim]:
+        of = jobs.c
+        picked = due.cte("picked")  # read once: a subquery might be run anew for each row
+        taken = c.execute(
+            jobs.update()
+            .where(of.id.in_(sa.select(picked.c.id)), _QUEUED)
+            .values(
+                state="running",
+                attempt=of.attempt + 1,
+                owner=worker,
+                claimed=now,
+                heartbeat=now,
+                lease_expires=now + lease_seconds,
+            )
+            .returning(of.id, of.kind, of.attempt, of.run_id, of.sample, of.sample_group, of.payload)
+        ).all()
+        return sorted(
+            (
+                Claim(
+                    job=row.id,
+                    kind=row.kind,
+                    attempt=row.attempt,
+                    worker=worker,
+                    run=row.run_id,
+                    sample=row.sample,
+                    group=row.sample_group,
+                    payload=row.payload or {},
+                )
+                for row in taken
+            ),
+            key=lambda claim: claim.job,
+        )
+
+    def _end(
+        self,
+        claim: Claim,
+        values: dict[str, Any],
+        outcome: str,
+        failure: FailureClass | None,
+        words: str,
+        trajectory: Trajectory | None,
+        score: Score | None,
+        permanent: bool = False,
+    ) -> Applied:
+        blob = None if trajectory is None else self._keep(trajectory)
+        with self.write() as c:
+            now = self.now()
+            row = c.execute(jobs.select().where(jobs.c.id == claim.job).with_for_update()).one_or_none()
+            stands = _standing(row, claim)
+            if stands == "repeated" or stands == "superseded" or row is None:
+                return stands
+            kept = None
+            if trajectory is not None and blob is not None and row.trajectory_id != trajectory.id:
+                kept = trajectory.id
+                partial = outcome != "succeeded" or stands == "cancelled"
+                self._insert_trajectory(c, trajectory, blob, partial, now)
+                if score is not None and not partial:
+                    self._append_score(c, kept, score, now)
+            if stands == "cancelled":
+                self._record_attempt(c, row, claim.worker, now, "cancelled", None, words, kept)
+                if kept is not None:
+                    c.execute(jobs.update().where(jobs.c.id == claim.job).values(trajectory_id=kept))
+                return stands
+            state = self._settle(c, row, now, values, outcome, failure, words, kept, permanent)
+            data = {"attempt": claim.attempt, "failure": failure, "trajectory": kept, "state": state}
+            self.emit(c, now, (f"{claim.kind}.{outcome}", claim.run, claim.job, data))
+        if state == "queued":
+            self.queued()
+        elif claim.run is not None:
+            self.finish_runs(claim.run)
+        return "applied"
+
+    def _settle(
+        self,
+        c: sa.Connection,
+        row: sa.Row[Any],
+        now: float,
+        values: dict[str, Any],
+        outcome: str,
+        failure: FailureClass | None,
+        words: str,
+        kept: str | None,
+        permanent: bool,
+    ) -> str:
+        """End the running attempt of `row`: its history, and where the job stands now. Returns that state."""
+        values = _FREE | values
+        words = words.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL in a text
+        if failure is not None:
+            values |= self._after_failure(c, row, now, failure, words, permanent)
+        if values["state"] != "queued":
+            values["finished"] = now
+        if kept is not None:
+            values["trajectory_id"] = kept
+        c.execute(jobs.update().where(jobs.c.id == row.id).values(values))
+        self._record_attempt(c, row, row.owner, now, outcome, failure, words, kept)
+        return str(values["state"])
+
+    def _after_failure(
+        self, c: sa.Connection, row: sa.Row[Any], now: float, failure: FailureClass, words: str, permanent: bool
+    ) -> dict[str, Any]:
+        alike = sa.select(sa.func.count()).where(
+            attempts.c.job_id == row.id, attempts.c.failure == failure, attempts.c.attempt > row.attempts_forgiven
+        )
+        spec = sa.select(runs.c.spec).where(runs.c.id == row.run_id)
+        found = c.execute(spec).scalar_one_or_none()
+        bound = RunSpec.model_validate(found).max_attempts if found else RunSpec.model_fields["max_attempts"].default
+        delay = delay_after(failure, c.execute(alike).scalar_one() + 1, bound, permanent=permanent)
+        if delay is None:
+            return {"state": "failed", "failure": failure, "error": words}
+        return {"state": "queued", "next_attempt_at": now + delay if delay else 0.0}
+
+    def _record_attempt(
+        self,
+        c: sa.Connection,
+        row: sa.Row[Any],
+        worker: str,
+        now: float,
+        outcome: str,
+        failure: FailureClass | None,
+        words: str,
+        kept: str | None,
+    ) -> None:
+        values = {
+            "job_id": row.id,
+            "attempt": row.attempt,
+            "worker": worker,
+            "started": row.claimed,
+            "ended": now,
+            "outcome": outcome,
+            "failure": failure,
+            "error": words,
+            "trajectory_id": kept,
+        }
+        self.insert_new(c, attempts, [values])
+
+
+_QUEUED = jobs.c.state == sa.literal_column("'queued'")  # literal, so that the partial indexes serve
+_RUNNING = jobs.c.state == sa.literal_column("'running'")
+_RUNS_AT_ONCE = 64
+
+
+def _standing(row: sa.Row[Any] | None, claim: Claim) -> Applied:
+    if row is None or row.attempt != claim.attempt:
+        return "superseded"
+    if row.state == "running":
+        return "applied" if row.owner == claim.worker else "superseded"
+    if row.state == "cancelled":
+        return "repeated" if row.trajectory_id == trajectory_id(claim.job, claim.attempt) else "cancelled"
+    if row.state == "queued":
+        return "superseded"  # taken back from a worker that was taken for lost, or handed back
+    return "repeated"

@@ -1,0 +1,41 @@
+"""What the parts of the store share: the database and the blobs."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from envs.blobs import BlobStore
+from rollout.database import Database, MakeId, NotFound
+
+T = TypeVar("T")
+
+CHUNK = 1000
+"""Rows that one statement carries."""
+
+FEW = 20
+"""An error names the known ones up to this many."""
+
+
+class StorePart(Database):
+    def __init__(
+        self,
+        engine: sa.Engine,
+        blobs: BlobStore,
+        clock: Callable[[], float] | None = None,
+        new_id: MakeId | None = None,
+    ) -> None:
+        super().__init__(engine, clock, new_id)
+        self.blobs = blobs
+
+    def _missing(self, c: sa.Connection, what: str, id: str, column: sa.Column[Any]) -> NotFound:
+        known = c.execute(sa.select(column).distinct().order_by(column).limit(FEW + 1)).scalars().all()
+        return NotFound(what, id, tuple(known) if len(known) <= FEW else ())
+
+
+def chunked(rows: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of up to `CHUNK` rows."""
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk

@@ -1,0 +1,171 @@
+"""Rollouts and other jobs as they stand: lists, one with its attempts, cancelling one."""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from envs.errors import FailureClass
+from rollout.database import NotFound
+from rollout.runs import Attempt, Job, JobKind, JobState, Page, Rollout, Work
+from rollout.runs import RunSpec as Spec
+from rollout.schema import attempts, jobs, references, runs, tasks
+from rollout.store_runs import Runs
+from rollout.store_tasks import reference_of, task_of
+
+
+class Rollouts(Runs):
+    def rollouts(
+        self,
+        *,
+        run: str | None = None,
+        status: JobState | None = None,
+        environment: str | None = None,
+        failure: FailureClass | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Rollout]:
+        """Those that match every filter given, in the order they were queued."""
+        query = _ROLLOUTS.order_by(jobs.c.id).limit(limit + 1)
+        if run is not None:
+            query = query.where(jobs.c.run_id == run)
+        if status is not None:
+            query = query.where(jobs.c.state == status)
+        if environment is not None:
+            query = query.where(runs.c.environment == environment)
+        if failure is not None:
+            query = query.where(jobs.c.failure == failure)
+        if cursor is not None:
+            query = query.where(jobs.c.id > cursor)
+        with self.read() as c:
+            rows = c.execute(query).all()
+        items = tuple(_rollout(row) for row in rows[:limit])
+        return Page(items, items[-1].id if len(rows) > limit else None)
+
+    def rollout(self, id: str) -> Rollout:
+        """With its ended attempts. Raises `NotFound`."""
+        with self.read() as c:
+            row = c.execute(_ROLLOUTS.where(jobs.c.id == id)).one_or_none()
+            if row is None:
+                raise NotFound("rollout", id)
+            return replace(_rollout(row), attempts=self._attempts(c, id))
+
+    def cancel_rollout(self, id: str) -> Rollout:
+        """End it for good, queued or running; one that has ended stays as it is. Raises `NotFound`."""
+        with self.write() as c:
+            now = self.now()
+            if self._cancel_jobs(c, jobs.c.id == id, now):
+                run = c.execute(sa.select(jobs.c.run_id).where(jobs.c.id == id)).scalar_one()
+                self.emit(c, now, ("rollout.cancelled", run, id, {}))
+        rollout = self.rollout(id)
+        self.finish_runs(rollout.run)
+        return rollout
+
+    def work(self, rollout: str) -> Work:
+        """What a worker needs to run it and to score it. Raises `NotFound`."""
+        answer = (references.c.task_hash == jobs.c.task_hash) & (references.c.hash == jobs.c.reference_hash)
+        query = (
+            sa.select(jobs.c.run_id, runs.c.spec, tasks.c.body, references.c.body.label("reference"))
+            .join(runs, runs.c.id == jobs.c.run_id)
+            .join(tasks, tasks.c.hash == jobs.c.task_hash)
+            .outerjoin(references, answer)
+            .where(jobs.c.id == rollout)
+        )
+        with self.read() as c:
+            row = c.execute(query).one_or_none()
+        if row is None:
+            raise NotFound("rollout", rollout)
+        return Work(row.run_id, Spec.model_validate(row.spec), task_of(row.body), reference_of(row.reference))
+
+    def enqueue(self, kind: JobKind, payload: dict[str, Any], *, run: str | None = None, priority: int = 0) -> Job:
+        """Queue a job of a kind other than rollout."""
+        id = self.new_id(_PREFIX[kind])
+        with self.write() as c:
+            now = self.now()
+            values = {
+                "id": id,
+                "kind": kind,
+                "run_id": run,
+                "sample": 0,
+                "sample_group": "",
+                "payload": payload,
+                "state": "queued",
+                "priority": priority,
+                "attempt": 0,
+                "attempts_forgiven": 0,
+                "next_attempt_at": 0.0,
+                "error": "",
+                "created": now,
+            }
+            c.execute(jobs.insert(), values)
+            self.emit(c, now, (f"{kind}.queued", run, id, {}))
+        self.queued()
+        return self.job(id)
+
+    def job(self, id: str) -> Job:
+        """Raises `NotFound`."""
+        with self.read() as c:
+            row = c.execute(jobs.select().where(jobs.c.id == id)).one_or_none()
+        if row is None:
+            raise NotFound("job", id)
+        return Job(
+            id=row.id,
+            kind=row.kind,
+            run=row.run_id,
+            state=row.state,
+            attempt=row.attempt,
+            worker=row.owner,
+            failure=row.failure,
+            error=row.error,
+            payload=row.payload or {},
+            result=row.result,
+            created=row.created,
+            finished=row.finished,
+        )
+
+    def _attempts(self, c: sa.Connection, job: str) -> tuple[Attempt, ...]:
+        rows = c.execute(attempts.select().where(attempts.c.job_id == job).order_by(attempts.c.attempt))
+        return tuple(
+            Attempt(
+                attempt=row.attempt,
+                worker=row.worker,
+                started=row.started,
+                ended=row.ended,
+                outcome=row.outcome,
+                failure=row.failure,
+                error=row.error,
+                trajectory=row.trajectory_id,
+            )
+            for row in rows
+        )
+
+
+_PREFIX: dict[JobKind, str] = {"rollout": "ro", "generation": "gen", "compile_shard": "cs", "eval": "ev"}
+
+_ROLLOUTS = (
+    sa.select(jobs, runs.c.environment, tasks.c.id.label("task_id"))
+    .join(runs, runs.c.id == jobs.c.run_id)
+    .join(tasks, tasks.c.hash == jobs.c.task_hash)
+    .where(jobs.c.kind == "rollout")
+)
+
+
+def _rollout(row: sa.Row[Any]) -> Rollout:
+    return Rollout(
+        id=row.id,
+        run=row.run_id,
+        environment=row.environment,
+        task_hash=row.task_hash,
+        task_id=row.task_id,
+        sample=row.sample,
+        group=row.sample_group,
+        state=row.state,
+        attempt=row.attempt,
+        worker=row.owner,
+        failure=row.failure,
+        error=row.error,
+        trajectory=row.trajectory_id,
+        next_attempt_at=row.next_attempt_at,
+        created=row.created,
+        finished=row.finished,
+    )

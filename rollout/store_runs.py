@@ -1,0 +1,243 @@
+"""Runs: how they come to be, what is appended to them, how they are held, ended and tried again."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from envs.errors import FailureClass
+from envs.frozen import content_hash
+from rollout.accounts import Accounts, accounts_of
+from rollout.database import Conflict
+from rollout.runs import Page, Run, RunSpec, TaskRow
+from rollout.schema import jobs, runs
+from rollout.store_part import chunked
+from rollout.store_tasks import Staged, TaskSets
+
+
+class Runs(TaskSets):
+    def create_run(
+        self,
+        spec: RunSpec,
+        rows: Iterable[TaskRow] = (),
+        *,
+        sealed: bool = True,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """A run with these tasks, whole or not at all. An open run (`sealed=False`) takes more tasks later.
+
+        The same key with the same request gives the run that there is; with another it raises `Conflict`.
+        Raises `TaskError` where a task is of another environment.
+        """
+        with self._stage(rows, spec.environment) as staged:
+            request = content_hash([spec, staged.hash, sealed])
+            with self.write() as c:
+                if idempotency_key is not None:
+                    there = c.execute(runs.select().where(runs.c.idempotency_key == idempotency_key)).one_or_none()
+                    if there is not None:
+                        if there.request_hash != request:
+                            raise Conflict(
+                                f"idempotency key {idempotency_key!r} was used for another request (run {there.id})"
+                            )
+                        return self._run(c, there)
+                now, id = self.now(), self.new_id("run")
+                values = {
+                    "id": id,
+                    "name": spec.name,
+                    "environment": spec.environment,
+                    "spec": spec.model_dump(mode="json"),
+                    "priority": spec.priority,
+                    "sealed": sealed,
+                    "paused": False,
+                    "cancel_requested": False,
+                    "submitted": staged.size * spec.samples,
+                    "idempotency_key": idempotency_key,
+                    "request_hash": request,
+                    "created": now,
+                    "finished": now if sealed and not staged.size else None,
+                }
+                c.execute(runs.insert(), values)
+                self._queue_rollouts(c, id, spec, staged, now)
+                self.emit(c, now, ("run.created", id, None, {"submitted": values["submitted"]}))
+        self.queued()
+        return self.run(id)
+
+    def append_tasks(self, run: str, rows: Iterable[TaskRow]) -> int:
+        """Append a stream of tasks to an open run; they become visible together, or none does.
+
+        Returns the rollouts that were queued. Raises `NotFound`, `TaskError`, or `Conflict` for a sealed run.
+        """
+        spec = self._open_run(run)
+        with self._stage(rows, spec.environment) as staged, self.write() as c:
+            row = self._locked(c, run)
+            if row.sealed:
+                raise Conflict(f"run {run} was sealed while its tasks were coming in; nothing was queued")
+            now, added = self.now(), staged.size * spec.samples
+            c.execute(runs.update().where(runs.c.id == run).values(submitted=runs.c.submitted + added))
+            self._queue_rollouts(c, run, spec, staged, now)
+            self.emit(c, now, ("run.appended", run, None, {"submitted": added}))
+        self.queued()
+        return added
+
+    def seal(self, run: str) -> Run:
+        """No more tasks. Sealing a sealed run changes nothing. Raises `NotFound`."""
+        self._mark(run, "run.sealed", sealed=True)
+        self.finish_runs(run)
+        return self.run(run)
+
+    def pause(self, run: str) -> Run:
+        """Nothing of the run is claimed until it is resumed; what runs goes on. Raises `NotFound`."""
+        self._mark(run, "run.paused", paused=True)
+        return self.run(run)
+
+    def resume(self, run: str) -> Run:
+        self._mark(run, "run.resumed", paused=False)
+        self.queued()
+        return self.run(run)
+
+    def cancel(self, run: str) -> Run:
+        """End every rollout that has not ended, at once and for good, and seal the run. Raises `NotFound`.
+
+        A worker that is at one of them learns of it at its next heartbeat; what it hands in changes nothing.
+        """
+        with self.write() as c:
+            self._locked(c, run)
+            now = self.now()
+            c.execute(runs.update().where(runs.c.id == run).values(cancel_requested=True, sealed=True, paused=False))
+            count = self._cancel_jobs(c, jobs.c.run_id == run, now)
+            self.emit(c, now, ("run.cancelled", run, None, {"cancelled": count}))
+        self.finish_runs(run)
+        return self.run(run)
+
+    def retry(self, run: str, failures: Sequence[FailureClass] = ()) -> int:
+        """Queue again what failed in these classes (none means all). Returns how many.
+
+        Their attempts go on counting, with a fresh allowance. Raises `NotFound`.
+        """
+        chosen = (jobs.c.run_id == run) & (jobs.c.state == "failed")
+        if failures:
+            chosen &= jobs.c.failure.in_(failures)
+        again = {"state": "queued", "failure": None, "error": "", "next_attempt_at": 0.0, "finished": None}
+        with self.write() as c:
+            self._locked(c, run)
+            now = self.now()
+            count = c.execute(
+                jobs.update().where(chosen).values(again | {"attempts_forgiven": jobs.c.attempt})
+            ).rowcount
+            if count:
+                c.execute(runs.update().where(runs.c.id == run).values(finished=None))
+            self.emit(c, now, ("run.retried", run, None, {"queued": count, "failures": list(failures)}))
+        self.queued()
+        return count
+
+    def run(self, id: str) -> Run:
+        """Raises `NotFound`."""
+        with self.read() as c:
+            row = c.execute(runs.select().where(runs.c.id == id)).one_or_none()
+            if row is None:
+                raise self._missing(c, "run", id, runs.c.id)
+            return self._run(c, row)
+
+    def runs(self, cursor: str | None = None, limit: int = 50) -> Page[Run]:
+        """Newest first."""
+        query = runs.select().order_by(runs.c.id.desc()).limit(limit + 1)
+        if cursor is not None:
+            query = query.where(runs.c.id < cursor)
+        with self.read() as c:
+            rows = c.execute(query).all()
+            items = tuple(self._run(c, row) for row in rows[:limit])
+        return Page(items, items[-1].id if len(rows) > limit else None)
+
+    def accounts(self, run: str) -> Accounts:
+        """Raises `NotFound`."""
+        return self.run(run).accounts
+
+    def finish_runs(self, run: str | None = None) -> None:
+        """Note which sealed runs have nothing left to do; called after a transaction that may have ended one.
+
+        Apart from that transaction, since of two that end the last two rollouts neither sees the other's end.
+        """
+        left = sa.exists().where(jobs.c.run_id == runs.c.id, jobs.c.state.in_(("queued", "running")))
+        done = runs.c.finished.is_(None) & runs.c.sealed.is_(True) & ~left
+        if run is not None:
+            done &= runs.c.id == run
+        with self.read() as c:
+            found = c.execute(sa.select(runs.c.id).where(done)).scalars().all()
+        if not found:
+            return
+        with self.write() as c:
+            now = self.now()
+            ended = c.execute(
+                runs.update().where(done, runs.c.id.in_(found)).values(finished=now).returning(runs.c.id)
+            ).scalars()
+            self.emit(c, now, *(("run.finished", id, None, {}) for id in ended.all()))
+
+    def _run(self, c: sa.Connection, row: sa.Row[Any]) -> Run:
+        counted = (
+            sa.select(jobs.c.state, jobs.c.failure, sa.func.count())
+            .where(jobs.c.run_id == row.id, jobs.c.kind == "rollout")
+            .group_by(jobs.c.state, jobs.c.failure)
+        )
+        return Run(
+            id=row.id,
+            spec=RunSpec.model_validate(row.spec),
+            sealed=row.sealed,
+            paused=row.paused,
+            cancel_requested=row.cancel_requested,
+            created=row.created,
+            finished=row.finished,
+            accounts=accounts_of(row.submitted, ((s, f, n) for s, f, n in c.execute(counted))),
+        )
+
+    def _open_run(self, run: str) -> RunSpec:
+        with self.read() as c:
+            row = c.execute(sa.select(runs.c.spec, runs.c.sealed).where(runs.c.id == run)).one_or_none()
+            if row is None:
+                raise self._missing(c, "run", run, runs.c.id)
+        if row.sealed:
+            raise Conflict(f"run {run} is sealed; make a new run for more tasks")
+        return RunSpec.model_validate(row.spec)
+
+    def _locked(self, c: sa.Connection, run: str) -> sa.Row[Any]:
+        """The run's row, held against other writers until the transaction ends."""
+        row = c.execute(runs.select().where(runs.c.id == run).with_for_update()).one_or_none()
+        if row is None:
+            raise self._missing(c, "run", run, runs.c.id)
+        return row
+
+    def _mark(self, run: str, event: str, **values: bool) -> None:
+        with self.write() as c:
+            self._locked(c, run)
+            c.execute(runs.update().where(runs.c.id == run).values(**values))
+            self.emit(c, self.now(), (event, run, None, {}))
+
+    def _queue_rollouts(self, c: sa.Connection, run: str, spec: RunSpec, staged: Staged, now: float) -> None:
+        for chunk in chunked(self._rollout_rows(run, spec, staged, now)):
+            c.execute(jobs.insert(), chunk)
+
+    def _rollout_rows(self, run: str, spec: RunSpec, staged: Staged, now: float) -> Iterator[dict[str, Any]]:
+        for task_hash, reference_hash in staged:
+            group = self.new_id("grp")
+            for sample in range(spec.samples):
+                yield {
+                    "id": self.new_id("ro"),
+                    "kind": "rollout",
+                    "run_id": run,
+                    "task_hash": task_hash,
+                    "reference_hash": reference_hash,
+                    "sample": sample,
+                    "sample_group": group,
+                    "state": "queued",
+                    "priority": 0,
+                    "attempt": 0,
+                    "attempts_forgiven": 0,
+                    "next_attempt_at": 0.0,
+                    "error": "",
+                    "created": now,
+                }
+
+    def _cancel_jobs(self, c: sa.Connection, which: sa.ColumnElement[bool], now: float) -> int:
+        chosen = sa.select(jobs.c.id).where(which, jobs.c.state.in_(("queued", "running")))
+        locked = chosen.order_by(jobs.c.id).with_for_update()  # one order for all, so that none waits in a circle
+        ended = {"state": "cancelled", "owner": None, "lease_expires": None, "finished": now}
+        return c.execute(jobs.update().where(jobs.c.id.in_(locked)).values(ended)).rowcount

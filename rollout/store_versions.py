@@ -1,0 +1,130 @@
+"""Compilations and what they publish: rows only; the files are the compiler's."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollout.database import Conflict, NotFound
+from rollout.runs import Compilation, DatasetVersion, JobState, Page
+from rollout.schema import compilations, dataset_versions, datasets
+from rollout.store_part import FEW, StorePart
+
+
+class Versions(StorePart):
+    def create_compilation(
+        self,
+        recipe: dict[str, Any],
+        dataset: str,
+        *,
+        run: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Compilation:
+        """State `queued`. The same key with the same recipe gives the one there is, else raises `Conflict`."""
+        with self.write() as c:
+            if idempotency_key is not None:
+                query = compilations.select().where(compilations.c.idempotency_key == idempotency_key)
+                there = c.execute(query).one_or_none()
+                if there is not None:
+                    if there.recipe != recipe or there.dataset != dataset:
+                        raise Conflict(
+                            f"idempotency key {idempotency_key!r} was used for another request (compilation {there.id})"
+                        )
+                    return _compilation(there)
+            now, id = self.now(), self.new_id("comp")
+            values = {"id": id, "recipe": recipe, "dataset": dataset, "state": "queued", "error": "", "run_id": run}
+            c.execute(compilations.insert(), values | {"idempotency_key": idempotency_key, "created": now})
+            self.emit(c, now, ("compilation.queued", run, None, {"compilation": id, "dataset": dataset}))
+        return self.compilation(id)
+
+    def compilation(self, id: str) -> Compilation:
+        """Raises `NotFound`."""
+        with self.read() as c:
+            row = c.execute(compilations.select().where(compilations.c.id == id)).one_or_none()
+            if row is None:
+                raise self._missing(c, "compilation", id, compilations.c.id)
+            return _compilation(row)
+
+    def compilations(self, cursor: str | None = None, limit: int = 50) -> Page[Compilation]:
+        """Newest first."""
+        query = compilations.select().order_by(compilations.c.id.desc()).limit(limit + 1)
+        if cursor is not None:
+            query = query.where(compilations.c.id < cursor)
+        with self.read() as c:
+            rows = c.execute(query).all()
+        items = tuple(_compilation(row) for row in rows[:limit])
+        return Page(items, items[-1].id if len(rows) > limit else None)
+
+    def set_compilation(
+        self,
+        id: str,
+        state: JobState,
+        *,
+        version: str | None = None,
+        accounts: dict[str, Any] | None = None,
+        error: str = "",
+    ) -> Compilation:
+        """Say how it stands. One that has ended stays as it is: raises `Conflict`. Raises `NotFound`."""
+        live = compilations.c.state.in_(("queued", "running"))
+        with self.write() as c:
+            now = self.now()
+            values: dict[str, Any] = {"state": state, "version": version, "accounts": accounts, "error": error}
+            if state not in ("queued", "running"):
+                values["finished"] = now
+            done = c.execute(compilations.update().where(compilations.c.id == id, live).values(values))
+            if done.rowcount:
+                self.emit(c, now, (f"compilation.{state}", None, None, {"compilation": id, "version": version}))
+        now_stands = self.compilation(id)
+        if not done.rowcount and now_stands.state != state:
+            raise Conflict(f"compilation {id} has {now_stands.state} and stays so")
+        return now_stands
+
+    def add_version(
+        self, dataset: str, version: str, manifest: dict[str, Any], compilation: str | None = None
+    ) -> DatasetVersion:
+        """Adding a version that is there changes nothing: versions are immutable and named by their content."""
+        with self.write() as c:
+            now = self.now()
+            self.insert_new(c, datasets, [{"name": dataset, "created": now}])
+            row = {"dataset": dataset, "version": version, "compilation_id": compilation, "manifest": manifest}
+            self.insert_new(c, dataset_versions, [row | {"created": now}])
+            self.emit(c, now, ("dataset.published", None, None, {"dataset": dataset, "version": version}))
+        return self.version(dataset, version)
+
+    def datasets(self) -> tuple[str, ...]:
+        """Their names, sorted."""
+        with self.read() as c:
+            return tuple(c.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
+
+    def versions(self, dataset: str) -> tuple[DatasetVersion, ...]:
+        """Newest first. Raises `NotFound`."""
+        of = dataset_versions.c
+        query = dataset_versions.select().where(of.dataset == dataset).order_by(of.created.desc(), of.version)
+        with self.read() as c:
+            rows = c.execute(query).all()
+            if not rows:
+                raise self._missing(c, "dataset", dataset, datasets.c.name)
+        return tuple(_version(row) for row in rows)
+
+    def version(self, dataset: str, version: str) -> DatasetVersion:
+        """Raises `NotFound`."""
+        known = {each.version: each for each in self.versions(dataset)}
+        if version not in known:
+            raise NotFound(f"version of dataset {dataset}", version, tuple(known)[:FEW])
+        return known[version]
+
+
+def _compilation(row: sa.Row[Any]) -> Compilation:
+    values = {**row._mapping}
+    values["run"] = values.pop("run_id")
+    del values["idempotency_key"]
+    return Compilation(**values)
+
+
+def _version(row: sa.Row[Any]) -> DatasetVersion:
+    return DatasetVersion(
+        dataset=row.dataset,
+        version=row.version,
+        compilation=row.compilation_id,
+        manifest=row.manifest,
+        created=row.created,
+    )
