@@ -1,0 +1,43 @@
+"""When two short answers say the same: as text, as numbers with units, as dates, as yes or no.
+
+The text form is SQuAD's (Rajpurkar et al. 2016: lower case, no punctuation, no articles, single spaces), with
+accents folded and hyphens read as spaces.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+
+from envs.search.dates import parse_date
+from envs.search.quantities import parse_quantity
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def normalised(text: str) -> str:
+    text = unicodedata.normalize("NFKD", text.casefold())
+    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = re.sub(r"(?<=\d),(?=\d{3})|['’‘`]|(?<!\d)\.|\.(?!\d)", "", text)
+    text = re.sub(r"[^\w.]|_", " ", text)
+    return " ".join(_ARTICLES.sub(" ", text).split()) or " ".join(text.split())
+
+
+def f1(answer: str, gold: str) -> float:
+    """Token F1 of SQuAD over the normalised texts, 0 to 1."""
+    mine, theirs = normalised(answer).split(), normalised(gold).split()
+    common = sum((Counter(mine) & Counter(theirs)).values())
+    return 2 * common / (len(mine) + len(theirs)) if common else 0.0
+
+
+def same(answer: str, gold: str) -> bool:
+    """Whether the answer says what the gold says."""
+    mine, theirs = normalised(answer), normalised(gold)
+    if mine == theirs:
+        return bool(mine) or answer.strip() == gold.strip()
+    if theirs in ("yes", "no"):
+        words = mine.split()
+        return words[:1] == [theirs] and not {"yes", "no"} - {theirs} & set(words)
+    if day := parse_date(gold):
+        return day == parse_date(answer)
+    wanted, given = parse_quantity(gold), parse_quantity(answer)
+    return wanted is not None and given is not None and wanted.agrees(given)

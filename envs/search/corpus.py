@@ -1,0 +1,90 @@
+"""One version of a corpus, open for searching. Immutable on disk: any number of processes may read it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import tantivy
+
+from envs.search.analysis import ANALYSIS, new_analyzer, spaced
+from envs.search.document import Document, unpacked
+from envs.search.query import Words, compiled
+
+_BODY = "body"
+_TIES = 5
+
+
+def new_schema() -> tantivy.Schema:
+    """`body` (title, then text) is what is searched, id and URL are looked up whole, `pack` is the document.
+
+    One searched field ranks better here than title and text apart with a boost, and costs half as much.
+    """
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("id", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("url", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(_BODY, tokenizer_name=ANALYSIS)
+    builder.add_bytes_field("pack", stored=True)
+    return builder.build()
+
+
+def entry(document: Document, pack: bytes) -> tantivy.Document:
+    """What the engine is given for a document."""
+    made = tantivy.Document(id=document.id, body=spaced(f"{document.title}\n{document.text}"))
+    if document.url is not None:
+        made.add_text("url", document.url)
+    made.add_bytes("pack", pack)
+    return made
+
+
+class Hit(NamedTuple):
+    rank: int
+    """1 is the best."""
+    score: float
+    """BM25."""
+    document: Document
+
+
+class Corpus:
+    def __init__(self, name: str, version: str, index: Path) -> None:
+        self.name, self.version = name, version
+        opened = tantivy.Index.open(str(index))
+        opened.register_tokenizer(ANALYSIS, new_analyzer())
+        opened.config_reader("manual")  # a version never changes: no thread that watches for it
+        self._schema = opened.schema
+        self._searcher = opened.searcher()
+
+    def search(self, words: Words, top_k: int) -> list[Hit]:
+        """The best documents, equal scores in the order of their ids."""
+        query = compiled(words, self._schema, _BODY)
+        if query is None or top_k < 1:
+            return []
+        # The engine breaks ties by where a document happens to lie; a few more let the id decide instead.
+        found = self._searcher.search(query, top_k + _TIES, count=False).hits
+        if len(found) > top_k and round(found[top_k - 1][0], 4) != round(found[top_k][0], 4):
+            found = found[:top_k]
+        ranked = sorted(
+            ((round(score, 4), self._document(address)) for score, address in found), key=lambda x: (-x[0], x[1].id)
+        )
+        return [Hit(rank, score, document) for rank, (score, document) in enumerate(ranked[:top_k], 1)]
+
+    def document(self, key: str) -> Document | None:
+        """By id, or else by URL."""
+        return self._lookup("id", key) or self._lookup("url", key)
+
+    def document_by_id(self, id: str) -> Document | None:
+        return self._lookup("id", id)
+
+    def missing(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the ids that no document has."""
+        return tuple(id for id in ids if not self._searcher.doc_freq("id", id))
+
+    def __len__(self) -> int:
+        return int(self._searcher.num_docs)
+
+    def _lookup(self, field: str, value: str) -> Document | None:
+        query = tantivy.Query.term_query(self._schema, field, value)
+        hits = self._searcher.search(query, 1, count=False).hits
+        return self._document(hits[0][1]) if hits else None
+
+    def _document(self, address: tantivy.DocAddress) -> Document:
+        pack: bytes = self._searcher.doc(address)["pack"][0]
+        return unpacked(pack)

@@ -1,0 +1,94 @@
+"""The search environment: questions answered from a fixed, versioned corpus."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import ValidationError
+
+from envs.environment import Site
+from envs.errors import EnvironmentFailure, TaskError, boundary
+from envs.score import Score, Submission
+from envs.search.document import CorpusError
+from envs.search.library import Library
+from envs.search.scoring import score_answer
+from envs.search.session import SearchSession
+from envs.search.settings import parse_settings
+from envs.search.textblobs import TextBlobs
+from envs.search.tools import TOOLS
+from envs.search.world import SearchReference, SearchWorld
+from envs.task import Reference, Task
+
+SYSTEM_PROMPT = """\
+You answer questions from a collection of documents that you reach through tools.
+
+- search: list the documents that match a query. Use names and distinctive words; ask for one thing at a time.
+- visit: read a listed document by its id. A passage in the results is only a part: read what you rely on.
+- find: find words within one long document.
+
+A question may need facts from several documents: find the first, then search for what it names.
+When you know the answer, reply without a tool call and end with one line:
+Answer: <the answer alone, as short as it can be: a name, a number, a date, yes or no>"""
+
+
+class SearchEnvironment:
+    name = "search"
+    tools = TOOLS
+    system_prompt = SYSTEM_PROMPT
+    takes_text = True
+
+    def __init__(self, site: Site) -> None:
+        self._settings = parse_settings(site.settings)
+        self._library = Library(site)
+        self._blobs = TextBlobs(site.blobs)
+        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="search")
+
+    def prompt(self, task: Task) -> str:
+        return task.question
+
+    def pin(self, task: Task, reference: Reference | None) -> tuple[Task, Reference | None]:
+        world = _world(task)
+        corpus = self._library.open(world.corpus, world.version)
+        pinned = task.model_copy(
+            update={"world": world.model_copy(update={"version": corpus.version}).model_dump(mode="json")}
+        )
+        if reference is None:
+            return pinned, None
+        known = _reference(reference)
+        if missing := corpus.missing(known.gold_docs):
+            raise TaskError(f"reference.gold_docs: corpus {corpus.name!r} holds no document {', '.join(missing[:5])}")
+        return pinned, Reference(data=known.model_dump(mode="json"))
+
+    async def start(self, task: Task, owner: Mapping[str, str]) -> SearchSession:  # noqa: ARG002
+        world = _world(task)
+        try:
+            corpus = self._library.open(world.corpus, world.version)
+        except CorpusError as e:
+            raise EnvironmentFailure(f"this worker cannot search for task {task.id!r}: {e}") from e
+        return SearchSession(corpus, self._blobs, self._settings, self._threads)
+
+    async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
+        known = _reference(reference)
+        with boundary(EnvironmentFailure, f"scoring task {task.id!r}"):
+            return score_answer(submission.text, known.answers)
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._library.close()
+
+
+def _world(task: Task) -> SearchWorld:
+    try:
+        return SearchWorld.model_validate(task.world)
+    except ValidationError as e:
+        raise TaskError(f"task {task.id!r}: {_faults(e, 'world')}") from None
+
+
+def _reference(reference: Reference) -> SearchReference:
+    try:
+        return SearchReference.model_validate(reference.data)
+    except ValidationError as e:
+        raise TaskError(_faults(e, "reference")) from None
+
+
+def _faults(e: ValidationError, of: str) -> str:
+    return "; ".join(f"{'.'.join([of, *map(str, f['loc'])])}: {f['msg']}" for f in e.errors())

@@ -1,0 +1,112 @@
+"""Which part of a text is shown: the passage that a query hits, pages of a long text, places of a pattern.
+
+All offsets are characters of the text unless a name says bytes. Pure functions.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.search.analysis import analyzer
+
+_SCANNED = 20_000
+"""Characters at the beginning of a text in which the passage is looked for."""
+
+Span = tuple[int, int]
+
+
+def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
+    """The window of about `size` characters that holds most of the distinct terms; the first one of equals.
+
+    A text that fits is given whole; one without any of the terms by its beginning.
+    """
+    if len(text) <= size:
+        return 0, len(text)
+    places = _term_places(text[:_SCANNED], frozenset(terms))
+    best, best_count, left = 0, 0, 0
+    for right in range(len(places)):
+        while places[right][0] - places[left][0] > size * 3 // 4:
+            left += 1
+        count = len({term for _, term in places[left : right + 1]})
+        if count > best_count:
+            best, best_count = places[left][0], count
+    if best <= size // 4:
+        return 0, _back_to_space(text, size)
+    start = (
+        _back_to_space(text, best - size // 8) if best < len(text) - size else _back_to_space(text, len(text) - size)
+    )
+    return start, min(len(text), _back_to_space(text, start + size))
+
+
+def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
+    if not terms:
+        return []
+    spaceless = [t for t in terms if not t.isascii() and len(t) == 1]
+    places = []
+    for token in analyzer().pre_tokenize(text).tokens:
+        if token.text in terms:
+            places.append((token.char_offset_from, token.text))
+        elif spaceless and not token.text.isascii():
+            places += [(token.char_offset_from + i, c) for i, c in enumerate(token.text) if c in terms]
+    return places
+
+
+def _back_to_space(text: str, at: int) -> int:
+    """The beginning of the word at `at`, if it begins within 40 characters before."""
+    at = max(0, min(at, len(text)))
+    if at == len(text):
+        return at
+    space = max(text.rfind(" ", max(0, at - 40), at), text.rfind("\n", max(0, at - 40), at))
+    return space + 1 if space >= 0 else at
+
+
+def pages(text: str, size: int) -> tuple[Span, ...]:
+    """The text cut into pages of at most `size` characters, at the end of a paragraph, line or word where one
+    ends in the page's last quarter. Together they are the text; an empty text has one empty page."""
+    spans: list[Span] = []
+    start = 0
+    while len(text) - start > size:
+        end = start + size
+        for mark in ("\n\n", "\n", " "):
+            found = text.rfind(mark, end - size // 4, end)
+            if found >= 0:
+                end = found + len(mark)
+                break
+        spans.append((start, end))
+        start = end
+    return (*spans, (start, len(text)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a pattern stands in a text: every place is counted, the first few are shown with their surroundings."""
+
+    total: int
+    shown: tuple[tuple[Span, Span], ...]
+    """(the place, the passage around it)."""
+
+
+def find(text: str, pattern: str, around: int = 200, limit: int = 10) -> Found:
+    """Places of the pattern as plain text: upper and lower case are one, so are runs of white space.
+
+    Never a regular expression, which a model could write so that it never ends.
+    """
+    words = pattern.split()
+    if not words:
+        return Found(0, ())
+    spans = [m.span() for m in re.finditer(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)]
+    shown = tuple((span, (max(0, span[0] - around), min(len(text), span[1] + around))) for span in spans[:limit])
+    return Found(len(spans), shown)
+
+
+def byte_ranges(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
+    """The spans as half-open byte ranges of the text's UTF-8, ordered, those that touch joined."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    if text.isascii():
+        return tuple(joined)
+    return tuple((len(text[:a].encode()), len(text[:b].encode())) for a, b in joined)

@@ -1,0 +1,31 @@
+"""What an operator can set for the search environment (`Site.settings`)."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from envs.errors import TaskError
+from envs.frozen import Frozen
+
+
+class SearchSettings(Frozen):
+    max_top_k: int = Field(default=20, ge=1, le=1000)
+    """Results a query may list."""
+    max_queries: int = Field(default=10, ge=1, le=100)
+    """Queries that one `search` call may hold."""
+    snippet_chars: int = Field(default=320, ge=40)
+    page_chars: int = Field(default=12_000, ge=500)
+    threads: int = Field(default=2 * (os.cpu_count() or 1), ge=1)
+    """Searches that run at once in this process; the others wait."""
+
+
+def parse_settings(given: Mapping[str, Any]) -> SearchSettings:
+    """Raises `TaskError` naming the wrong setting."""
+    try:
+        return SearchSettings.model_validate(dict(given))
+    except ValidationError as e:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors())
+        known = ", ".join(SearchSettings.model_fields)
+        raise TaskError(f"settings of the search environment: {faults}; known: {known}") from None

@@ -1,0 +1,202 @@
+"""Where a corpus is read from: JSONL, Parquet, a folder of page files, a Hugging Face dataset folder.
+
+Owns finding the files, reading rows, and naming the file, line and field where something is wrong.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from envs.search.document import CorpusError, Document, clean
+from envs.search.pagetext import SUFFIXES, read_page
+
+FIELDS = Document._fields
+_REQUIRED = ("id", "title", "text")
+_MAX_ID = 512
+_ROW_BITS = 40
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source's files, in the order of their paths.
+
+    `columns` says which column of the source holds a field, where it is named differently: {"text": "contents"}.
+    A `place` is one number for a file and a row of it.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self) -> int:
+        """Documents in it, counted without parsing them."""
+        return sum(_format(path).count(path) for path in self.files)
+
+    def read(self) -> Iterator[tuple[int, Document]]:
+        """(place, document). Raises `CorpusError` at the first row that is wrong."""
+        for number, path in enumerate(self.files):
+            base = number << _ROW_BITS
+            for row, values in _format(path).rows(path, self.root):
+                yield base | row, self._document(values, path, row)
+
+    def place(self, place: int) -> str:
+        path, row = self.files[place >> _ROW_BITS], place & ((1 << _ROW_BITS) - 1)
+        return f"{path.name} {_format(path).unit} {row}" if row else str(path)
+
+    def _document(self, values: Mapping[str, Any], path: Path, row: int) -> Document:
+        named = {f: values.get(self.columns.get(f, f)) for f in FIELDS} if self.columns else values
+        id, title, text = named.get("id"), named.get("title"), named.get("text")
+        if type(id) is int:
+            id = str(id)
+        where = f"{path.name} {_format(path).unit} {row}"
+        for name, value in zip(_REQUIRED, (id, title, text), strict=True):
+            if not isinstance(value, str):
+                column = self.columns.get(name, name)
+                problem = "is missing" if value is None else f"must be text, not {type(value).__name__}"
+                raise CorpusError(f"{where}: field {column!r} {problem}; the row has: {', '.join(values) or 'nothing'}")
+        assert isinstance(id, str)
+        assert isinstance(title, str)
+        assert isinstance(text, str)
+        if not id or len(id) > _MAX_ID or not id.isprintable() or id != id.strip():
+            raise CorpusError(
+                f"{where}: field {self.columns.get('id', 'id')!r} must be 1 to {_MAX_ID} printable characters "
+                f"without spaces around them, not {id[:80]!r}"
+            )
+        url, source, licence = (_optional(named.get(f), f, where) for f in FIELDS[3:])
+        return Document(id, clean(title), clean(text), url, source, licence)
+
+
+def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
+    """Raises `CorpusError` where nothing there can be read, naming what can."""
+    columns = columns or {}
+    for name in columns:
+        if name not in FIELDS:
+            raise CorpusError(f"no document field {name!r} to take a column for; fields: {', '.join(FIELDS)}")
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES and not _is_rows(path):
+            raise CorpusError(f"{path}: not a .jsonl, .jsonl.gz, .parquet, .arrow, .txt, .md or .html file")
+        return Source(path.parent, (path,), columns)
+    if not path.is_dir():
+        raise CorpusError(f"{path}: no such file or folder")
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not _passed_over(p.relative_to(path)))
+    # A dataset folder holds a README.md and its rows side by side: where there are rows, only they are documents.
+    found = [p for p in files if _is_rows(p)] or [p for p in files if p.suffix.lower() in SUFFIXES]
+    if not found:
+        raise CorpusError(f"{path}: holds no .jsonl, .parquet, .arrow, .txt, .md or .html file")
+    return Source(path, tuple(found), columns)
+
+
+def _passed_over(path: Path) -> bool:
+    """Hidden files, and what the `datasets` library caches beside a saved data set."""
+    return any(part.startswith(".") for part in path.parts) or path.name.startswith("cache-")
+
+
+def _is_rows(path: Path) -> bool:
+    return path.name.lower().endswith((".jsonl", ".jsonl.gz", ".ndjson", ".parquet", ".arrow"))
+
+
+def _optional(value: Any, name: str, where: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise CorpusError(f"{where}: field {name!r} must be text, not {type(value).__name__}")
+    return clean(value)
+
+
+Rows = Iterator[tuple[int, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Format:
+    unit: str
+    count: Callable[[Path], int]
+    rows: Callable[[Path, Path], Rows]
+    """(file, the source's root)."""
+
+
+def _format(path: Path) -> _Format:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _PARQUET
+    if suffix == ".arrow":
+        return _ARROW
+    return _PAGE if suffix in SUFFIXES else _JSONL
+
+
+def _open_lines(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _count_lines(path: Path) -> int:
+    with _open_lines(path) as lines:
+        return sum(1 for line in lines if not line.isspace())
+
+
+def _jsonl_rows(path: Path, _root: Path) -> Rows:
+    with _open_lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.isspace():
+                continue
+            row = _parse_line(line, path, number)
+            if type(row) is not dict:
+                raise CorpusError(f"{path.name} line {number}: must be a JSON object, not {type(row).__name__}")
+            yield number, row
+
+
+def _parse_line(line: bytes, path: Path, number: int) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError as strict:
+        try:
+            return json.loads(line)  # takes the lone surrogates that orjson refuses; they are cleaned later
+        except (ValueError, RecursionError):
+            raise CorpusError(f"{path.name} line {number}: not JSON: {strict}") from None
+
+
+def _batches(batches: Iterator[pa.RecordBatch]) -> Rows:
+    number = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            number += 1
+            yield number, row
+
+
+def _parquet_rows(path: Path, _root: Path) -> Rows:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from _batches(file.iter_batches(batch_size=4096))
+    except pa.ArrowInvalid as e:
+        raise CorpusError(f"{path.name}: not a Parquet file: {e}") from None
+
+
+def _parquet_count(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowInvalid as e:
+        raise CorpusError(f"{path.name}: not a Parquet file: {e}") from None
+
+
+def _arrow_rows(path: Path, _root: Path) -> Rows:
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            yield from _batches(stream)
+    except pa.ArrowInvalid as e:
+        raise CorpusError(f"{path.name}: not an Arrow stream as `save_to_disk` writes it: {e}") from None
+
+
+def _page_rows(path: Path, root: Path) -> Rows:
+    title, text = read_page(path)
+    yield 0, {"id": path.relative_to(root).as_posix(), "title": title, "text": text}
+
+
+_JSONL = _Format("line", _count_lines, _jsonl_rows)
+_PARQUET = _Format("row", _parquet_count, _parquet_rows)
+_ARROW = _Format("row", lambda path: sum(1 for _ in _arrow_rows(path, path)), _arrow_rows)
+_PAGE = _Format("file", lambda _path: 1, _page_rows)

@@ -1,0 +1,43 @@
+"""The tools of a search agent, under the names and shapes that search agents are trained on."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, Field
+
+from envs.tool import ToolSpec
+
+_DocumentId = Annotated[
+    str,
+    Field(
+        description="The document's id (or URL) exactly as `search` listed it.",
+        validation_alias=AliasChoices("id", "url", "docid"),
+    ),
+]
+
+
+class Search(BaseModel):
+    query: str | list[str] = Field(description="What to look for, in a few words; or several queries at once.")
+    top_k: int = Field(default=5, ge=1, description="How many results to list for each query.")
+
+    @property
+    def queries(self) -> list[str]:
+        return [self.query] if isinstance(self.query, str) else self.query
+
+
+class Visit(BaseModel):
+    id: _DocumentId
+    page: int = Field(default=1, description="Which page of a long document to read; the first is 1.")
+
+
+class Find(BaseModel):
+    id: _DocumentId
+    pattern: str = Field(description="Words to find in the document, as plain text; case does not matter.")
+
+
+SEARCH = ToolSpec(
+    "search", "Search the document collection. Lists the best documents with id, title and a passage.", Search
+)
+VISIT = ToolSpec("visit", "Read a document that a search listed, page by page if it is long.", Visit)
+FIND = ToolSpec("find", "Find where words occur within one document.", Find)
+
+TOOLS = (SEARCH, VISIT, FIND)
