@@ -77,7 +77,8 @@ async def close(session: Session, record: Record) -> None:
             await asyncio.wait([closing])
         except asyncio.CancelledError as e:
             cancelled = e
-    if error := closing.exception():
+    error = asyncio.CancelledError() if closing.cancelled() else closing.exception()
+    if error is not None:
         log.warning("rollout %s: session not closed, left to the reaper: %r", record.identity.rollout, error)
     if cancelled is not None:
         raise cancelled
