@@ -21,6 +21,21 @@ MakeId = Callable[[str], str]
 _EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
+class StepClock:
+    """Notices that a wall clock was set: it and a clock that only runs forward disagree on the time gone by."""
+
+    def __init__(self, monotonic: Callable[[], float], tolerance: float) -> None:
+        self._monotonic = monotonic
+        self._tolerance = tolerance
+        self._offset: float | None = None
+
+    def stepped(self, now: float) -> bool:
+        """Whether `now` jumped, forwards or back, by more than the tolerance since the last call."""
+        offset = now - self._monotonic()
+        before, self._offset = self._offset, offset
+        return before is not None and abs(offset - before) > self._tolerance
+
+
 class NotFound(LookupError):
     """Names what was asked for and, where they are few, what there is."""
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from envs.errors import FailureClass
 from envs.score import Score
 from rollout.ids import trajectory_id
-from rollout.requeue import delay_after
+from rollout.requeue import LONGEST_DELAY, delay_after
 from rollout.runs import Applied, Claim, JobKind, RunSpec
 from rollout.schema import attempts, jobs, runs
 from rollout.store_runs import Runs
@@ -158,6 +158,13 @@ class Queue(Runs, Trajectories):
             self.queued()
         self.finish_runs()
         return tuple(row.id for row in expired)
+
+    def settle_clock(self, now: float, lease_seconds: float) -> None:
+        """After the clock was set: every lease starts anew, and no next attempt lies beyond the longest delay."""
+        with self.write() as c:
+            c.execute(jobs.update().where(_RUNNING).values(lease_expires=now + lease_seconds))
+            far = jobs.c.next_attempt_at > now + LONGEST_DELAY
+            c.execute(jobs.update().where(_QUEUED, far).values(next_attempt_at=now))
 
     def _runs_with_due(self, c: sa.Connection, kinds: Sequence[JobKind], now: float) -> Sequence[str]:
         due = sa.exists().where(

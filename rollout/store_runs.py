@@ -29,7 +29,7 @@ class Runs(TaskSets):
         The same key with the same request gives the run that there is; with another it raises `Conflict`.
         Raises `TaskError` where a task is of another environment.
         """
-        with self._stage(rows, spec.environment) as staged:
+        with self._stage(rows, spec.environment, spec.limits) as staged:
             request = content_hash([spec, staged.hash, sealed])
             with self.write() as c:
                 if idempotency_key is not None:
@@ -68,7 +68,7 @@ class Runs(TaskSets):
         Returns the rollouts that were queued. Raises `NotFound`, `TaskError`, or `Conflict` for a sealed run.
         """
         spec = self._open_run(run)
-        with self._stage(rows, spec.environment) as staged, self.write() as c:
+        with self._stage(rows, spec.environment, spec.limits) as staged, self.write() as c:
             row = self._locked(c, run)
             if row.sealed:
                 raise Conflict(f"run {run} was sealed while its tasks were coming in; nothing was queued")

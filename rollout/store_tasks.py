@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import BinaryIO
 
 import orjson
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from envs.errors import TaskError
 from envs.frozen import canonical_json
-from envs.task import Reference, Task
+from envs.task import Limits, Reference, Task
 from rollout.runs import TaskRow, TaskSet
 from rollout.schema import references, task_set_rows, task_sets, tasks
 from rollout.store_part import CHUNK, StorePart, chunked
@@ -49,7 +50,7 @@ class Staged:
 class TaskSets(StorePart):
     def put_task_set(self, name: str, rows: Iterable[TaskRow]) -> TaskSet:
         """A new version of the named set, whole or not at all; the same rows again give the version there is."""
-        with self._stage(rows, None) as staged, self.write() as c:
+        with self._stage(rows) as staged, self.write() as c:
             newest = c.execute(_newest(name)).one_or_none()
             if newest is not None and newest.hash == staged.hash:
                 return TaskSet(**newest._mapping)
@@ -135,9 +136,12 @@ class TaskSets(StorePart):
             return reference_of(c.execute(query).scalar_one_or_none())
 
     @contextmanager
-    def _stage(self, rows: Iterable[TaskRow], environment: str | None) -> Iterator[Staged]:
+    def _stage(
+        self, rows: Iterable[TaskRow], environment: str | None = None, limits: Limits | None = None
+    ) -> Iterator[Staged]:
         """Store the rows' tasks in short transactions, invisible until something refers to them.
 
+        `limits` replace the tasks' own: a task is stored, and hashed, as it will be run.
         Raises `TaskError`, naming the row, where a task is of another environment.
         """
         with tempfile.TemporaryFile() as spool:
@@ -149,6 +153,8 @@ class TaskSets(StorePart):
                             f"row {number}, task {row.task.id!r}: environment is {row.task.environment!r}, "
                             f"the run's is {environment!r}; queue it in a run of its own"
                         )
+                if limits is not None:
+                    chunk = [replace(row, task=row.task.model_copy(update={"limits": limits})) for row in chunk]
                 self._store_tasks(chunk, staged)
             yield staged
 

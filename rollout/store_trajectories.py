@@ -24,7 +24,7 @@ class Trajectories(TaskSets):
     ) -> TrajectoryRow:
         """Keep one that no job of ours made (an import). Saving the same id again changes nothing."""
         blob = self._keep(trajectory)
-        with self._stage([TaskRow(trajectory.task, reference)], None) as staged, self.write() as c:
+        with self._stage([TaskRow(trajectory.task, reference)]) as staged, self.write() as c:
             ((_, reference_hash),) = staged
             now = self.now()
             row = _row(trajectory, blob, now, native=False, partial=trajectory.stop is None)

@@ -1,0 +1,257 @@
+"""The engine: claims jobs, runs them at once up to a bound for each kind, tells the store what came of them.
+
+It knows nothing of what a job does: a `Handler` for each kind does. One engine serves one event loop; several
+processes may run one each against the same database. Embedded mode is an engine inside the service.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from envs.errors import FailureClass, TrajcError
+from envs.score import Score
+from rollout.database import StepClock
+from rollout.runs import Applied, Claim, JobKind
+from rollout.store import Store
+from rollout.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job did what it was to do."""
+
+    trajectory: Trajectory | None = None
+    score: Score | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Something of ours broke. `partial` keeps what there is."""
+
+    failure: FailureClass
+    words: str
+    partial: Trajectory | None = None
+    permanent: bool = False
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The handler was cancelled and ended in good order."""
+
+    partial: Trajectory | None = None
+
+
+Outcome = Done | Broken | Stopped
+
+
+class Handler(Protocol):
+    """Does one kind of job. A `TrajcError` that it raises fails the attempt by its class; anything else that it
+    raises counts as `environment_error`. When cancelled it may return `Stopped`, to keep what it has."""
+
+    async def __call__(self, claim: Claim) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All in seconds."""
+
+    lease: float = 30.0
+    """How long a worker may be silent before its jobs are taken back; it is heard of three times as often."""
+    poll: float = 1.0
+    """How often to look for jobs that other processes queued, or whose next attempt is due."""
+    grace: float = 30.0
+    """How long running jobs may go on after `stop` before they are handed back."""
+    close: float = 15.0
+    """How long handed-back jobs may take to clean up."""
+
+
+class Engine:
+    """`await run()` works until `stop()`; both belong to one event loop, `stop` and `wake` to any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[JobKind, Handler],
+        worker: str,
+        concurrency: Mapping[JobKind, int],
+        timing: Timing = Timing(),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.handlers = handlers
+        self.worker = worker
+        self.concurrency = concurrency
+        self.timing = timing
+        self._clock = StepClock(monotonic, timing.lease / 3)
+        self._running: dict[Claim, asyncio.Task[None]] = {}
+        self._gone: dict[Claim, Literal["cancelled", "lost", "stopping"]] = {}
+        self._dry: set[JobKind] = set()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Claim nothing more; end what runs within `Timing.grace`, or hand it back."""
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be due: look at once."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._look)
+
+    async def run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        unlisten = self.store.on_queued(self.wake)
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
+        try:
+            while not self._stopping:
+                await self._claim()
+                await self._rest()
+            await self._drain()
+        finally:
+            unlisten()
+            beating.cancel()
+            await asyncio.wait([beating])
+            for claim in self._running:
+                self._end(claim, "stopping")
+            if self._running:
+                await asyncio.wait(self._running.values(), timeout=self.timing.close)
+            self._threads.shutdown(wait=False)
+
+    def _look(self) -> None:
+        self._dry.clear()
+        self._changed.set()
+
+    async def _rest(self) -> None:
+        """Until something changed, or the poll is due."""
+        try:
+            async with asyncio.timeout(self.timing.poll):
+                await self._changed.wait()
+        except TimeoutError:
+            self._dry.clear()
+        self._changed.clear()
+
+    async def _claim(self) -> None:
+        """Fill the free places of every kind that is not known to be empty."""
+        for kind in self.handlers:
+            busy = sum(claim.kind == kind for claim in self._running)
+            free = self.concurrency.get(kind, 1) - busy
+            if free <= 0 or kind in self._dry:
+                continue
+            self._dry.add(kind)  # before the question: what is queued while it is asked makes it wet again
+            try:
+                claims = await self._call(self._claim_now, kind, free)
+            except SQLAlchemyError as e:
+                log.error("worker %s cannot claim, trying again: %s", self.worker, e)
+                return
+            if len(claims) == free:
+                self._dry.discard(kind)
+            for claim in claims:
+                self._running[claim] = asyncio.create_task(self._work(claim), name=claim.job)
+
+    def _claim_now(self, kind: JobKind, n: int) -> tuple[Claim, ...]:
+        return self.store.claim(self.worker, (kind,), n, self.store.now(), self.timing.lease)
+
+    async def _work(self, claim: Claim) -> None:
+        """One job from its start to what the store says of its end. Never raises."""
+        try:
+            outcome = await self._outcome(claim)
+            applied = await self._tell(claim, outcome)
+            if applied != "applied":
+                log.info("%s attempt %d: result not taken, %s", claim.job, claim.attempt, applied)
+        except Exception:
+            log.exception("%s attempt %d: its end could not be told; its lease will run out", claim.job, claim.attempt)
+        finally:
+            del self._running[claim]
+            self._gone.pop(claim, None)
+            self._changed.set()
+
+    async def _outcome(self, claim: Claim) -> Outcome:
+        try:
+            return await self.handlers[claim.kind](claim)
+        except asyncio.CancelledError:
+            if claim in self._gone:
+                return Stopped()
+            return Broken("environment_error", "the handler was cancelled from within")  # no reason of this engine's
+        except TrajcError as e:
+            return Broken(e.failure, str(e))
+        except Exception as e:
+            log.exception("%s attempt %d broke", claim.job, claim.attempt)
+            return Broken("environment_error", f"{type(e).__name__}: {e}")
+
+    async def _tell(self, claim: Claim, outcome: Outcome) -> Applied:
+        """A database that is away for a moment loses no result."""
+        give_up = time.monotonic() + 4 * self.timing.lease
+        pause = 0.1
+        while True:
+            try:
+                return await self._call(self._tell_now, claim, outcome)
+            except SQLAlchemyError as e:
+                if time.monotonic() > give_up:
+                    raise
+                log.warning("%s: the store does not take its result, trying again: %s", claim.job, e)
+            except OSError as e:
+                log.exception("%s: its trajectory could not be kept", claim.job)
+                outcome = Broken("environment_error", f"the trajectory could not be kept: {e}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _tell_now(self, claim: Claim, outcome: Outcome) -> Applied:
+        match outcome:
+            case Done(trajectory, score, result):
+                return self.store.finish(claim, trajectory, score, result)
+            case Broken(failure, words, partial, permanent):
+                return self.store.fail(claim, failure, words, partial, permanent=permanent)
+            case Stopped(partial):
+                return self.store.release(claim, partial if self._gone.get(claim) == "cancelled" else None)
+
+    async def _beat(self) -> None:
+        """Renew the leases held here; take back those of workers that are silent."""
+        while True:
+            await asyncio.sleep(self.timing.lease / 3)
+            try:
+                gone = await self._call(self._beat_now, tuple(self._running))
+            except SQLAlchemyError as e:
+                log.error("worker %s cannot renew its leases, trying again: %s", self.worker, e)
+                continue
+            for claim, why in gone.items():
+                self._end(claim, why)
+
+    def _beat_now(self, claims: tuple[Claim, ...]) -> Mapping[Claim, Literal["cancelled", "lost"]]:
+        now = self.store.now()
+        if self._clock.stepped(now):
+            log.warning("the clock was set; every lease starts anew")
+            self.store.settle_clock(now, self.timing.lease)
+        gone = self.store.renew(claims, now, self.timing.lease)
+        self.store.reap_expired(now)
+        return gone
+
+    def _end(self, claim: Claim, why: Literal["cancelled", "lost", "stopping"]) -> None:
+        task = self._running.get(claim)
+        if task is not None and claim not in self._gone:
+            self._gone[claim] = why
+            task.cancel()
+
+    async def _drain(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=self.timing.grace)
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
