@@ -1,0 +1,189 @@
+"""Material becomes an example: pieces within the budget, in a seeded order, each byte accounted for.
+
+Distractors are taken in their order (the most confusable first), each where it still fits whole; needed pieces
+always stand, or the example is dropped. Nothing is cut.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from compiler.audits import question_label, template_leak
+from compiler.candidate import Candidate
+from compiler.chat import chat_for, target_text
+from compiler.drops import Dropped, PieceReason
+from compiler.evidence import Found, Material
+from compiler.example import CONFIGS, Example, Piece
+from compiler.prompts import TEMPLATES, Template
+from compiler.recipe import Recipe
+from compiler.render import Rendered, Renderer
+from compiler.transforms import Undecodable, neutralise
+from envs.blobs import BlobMissing
+from envs.frozen import content_hash
+
+
+def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer: Renderer) -> Example:
+    """Raises `Dropped`."""
+    trajectory = candidate.trajectory
+    task = trajectory.task
+    template = TEMPLATES[task.environment]
+    chat = chat_for(recipe.chat_template, renderer.tokenizer)
+    left_out = Counter(material.left_out)
+    answer = neutralise(material.answer)
+    labels = material.labels | {
+        "template_leak": template_leak(material.answer, template),
+        "answer_in_question": question_label(material.answer, task.question),
+    }
+    question = neutralise(task.question).text
+    count = renderer.tokenizer.count
+    target_tokens = count(target_text(None, answer.text))
+    overhead = count(chat.before) + count(chat.between) + count(chat.end + chat.after)
+
+    needed = _needed(material.needed, renderer, left_out)
+    frame = _frame(template, question)
+    room = recipe.token_budget - overhead - target_tokens - count(frame[0]) - count(frame[1])
+    spent = sum(p.tokens for p in needed)
+    if spent > room:
+        raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
+    placed = [*needed, *_distractors(material, needed, recipe, renderer, room, spent, left_out)]
+
+    while True:
+        ordered = _shuffled(placed, recipe.seed, trajectory.hash)
+        prompt = frame[0] + "".join(p.text for p in ordered) + frame[1]
+        prompt_tokens = (
+            count(frame[0]) + sum(p.tokens for p in ordered) + count(frame[1])
+            if renderer.tokenizer.additive
+            else count(prompt)
+        )
+        tokens = overhead + prompt_tokens + target_tokens
+        if tokens <= recipe.token_budget:
+            break
+        if len(placed) == len(needed):
+            raise Dropped("over_budget", f"{tokens} tokens with the needed pieces alone")
+        placed.pop()
+        left_out["budget"] += 1
+    if tokens < recipe.min_tokens:
+        raise Dropped("too_short", f"{tokens} tokens; the recipe asks for {recipe.min_tokens}")
+
+    head = len(template.head[0].encode())
+    config = CONFIGS[task.environment]
+    return Example(
+        id=content_hash([config, prompt, answer.text]),
+        config=config,
+        trajectory=trajectory.id,
+        trajectory_hash=trajectory.hash,
+        task=task.id,
+        group=task.group,
+        split=task.split,
+        model=trajectory.model,
+        template=template.id,
+        prompt=prompt,
+        question=(head, head + len(question.encode())),
+        answer=answer.text,
+        reasoning=None,
+        ground_truth=material.answer,
+        answer_kind=material.answer_kind,
+        context_length=recipe.label(tokens),
+        prompt_tokens=prompt_tokens,
+        target_tokens=target_tokens,
+        tokens=tokens,
+        pieces=_pieces(ordered, len(frame[0].encode())),
+        labels=labels,
+        left_out={reason: n for reason, n in sorted(left_out.items()) if n},
+    )
+
+
+def _frame(template: Template, question: str) -> tuple[str, str]:
+    before, after = template.head
+    return before + question + after, template.closing
+
+
+def _needed(found: Sequence[Found], renderer: Renderer, left_out: Counter[PieceReason]) -> list[Rendered]:
+    out: dict[str, Rendered] = {}
+    for source in found:
+        try:
+            rendered = renderer.render(source)
+        except Undecodable as e:
+            raise Dropped("undecodable", f"{source.source}: {e}") from None
+        except BlobMissing:
+            raise Dropped("evidence_missing", f"{source.source}: its blob is not in the store") from None
+        if rendered.blank:
+            left_out["blank"] += 1
+        else:
+            out.setdefault(_identity(rendered), rendered)
+    if not out:
+        raise Dropped("no_evidence", "every needed piece is blank")
+    return list(out.values())
+
+
+def _distractors(
+    material: Material,
+    needed: Sequence[Rendered],
+    recipe: Recipe,
+    renderer: Renderer,
+    room: int,
+    spent: int,
+    left_out: Counter[PieceReason],
+) -> list[Rendered]:
+    limit = room if recipe.fill_tokens is None else room - (recipe.token_budget - recipe.fill_tokens)
+    seen = {_identity(p) for p in needed}
+    out: list[Rendered] = []
+    for source in material.distractors:
+        try:
+            rendered = renderer.render(source)
+        except Undecodable:
+            left_out["undecodable"] += 1
+            continue
+        except BlobMissing:
+            left_out["blob_missing"] += 1
+            continue
+        if rendered.blank:
+            left_out["blank"] += 1
+        elif _identity(rendered) in seen:
+            continue
+        elif spent + rendered.tokens > limit:
+            left_out["budget" if recipe.fill_tokens is None else "fill"] += 1
+        else:
+            seen.add(_identity(rendered))
+            out.append(rendered)
+            spent += rendered.tokens
+    return out
+
+
+def _identity(piece: Rendered) -> str:
+    """One page under two ids is one piece; two files of equal content are two."""
+    return piece.found.blob if piece.found.kind == "document" else piece.hash
+
+
+def _shuffled(pieces: Sequence[Rendered], seed: int, trajectory: str) -> list[Rendered]:
+    """A permutation that is uniform over seeds, and the same on every machine and Python."""
+
+    def key(piece: Rendered) -> bytes:
+        return hashlib.sha256(f"{seed}|{trajectory}|{piece.hash}".encode()).digest()
+
+    return sorted(pieces, key=key)
+
+
+def _pieces(ordered: Sequence[Rendered], start: int) -> tuple[Piece, ...]:
+    out = []
+    for p in ordered:
+        out.append(
+            Piece(
+                role="distractor" if p.found.tier else "needed",
+                kind=p.found.kind,
+                source=p.found.source,
+                version=p.found.version,
+                title=p.found.title,
+                blob=p.found.blob,
+                encoding=p.found.encoding or "",
+                steps=p.steps,
+                rendered=p.hash,
+                start=start,
+                end=start + p.size,
+                tokens=p.tokens,
+                tier=p.found.tier,
+                neutralised=p.neutralised,
+            )
+        )
+        start += p.size
+    return tuple(out)

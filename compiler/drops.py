@@ -1,0 +1,93 @@
+"""Why something did not become part of a dataset, and the accounts over it."""
+
+from collections import Counter
+from typing import Literal
+
+from envs.frozen import Frozen
+
+TrajectoryReason = Literal[
+    "environment",
+    "oracle",
+    "unfinished",
+    "no_score",
+    "not_right",
+    "no_evidence",
+    "evidence_missing",
+    "undecodable",
+    "no_answer",
+    "answer_rows",
+    "not_answerable",
+    "template_holds_answer",
+    "over_budget",
+    "too_short",
+    "broken",
+]
+"""A trajectory yields no example, by the first of these. `broken`: its own data contradict each other."""
+
+ExampleReason = Literal["duplicate"]
+"""An example was built and is not published."""
+
+PieceReason = Literal[
+    "tool_error",
+    "listing",
+    "blank",
+    "answer_echo",
+    "no_text",
+    "undecodable",
+    "made_by_agent",
+    "leaking_file",
+    "budget",
+    "fill",
+    "blob_missing",
+]
+"""A piece met by the agent that does not stand in the prompt. Repeated views are one piece, not a drop."""
+
+
+class Drop(Frozen):
+    trajectory: str
+    stage: Literal["trajectory", "example"]
+    reason: TrajectoryReason | ExampleReason
+    words: str = ""
+
+
+class Dropped(Exception):
+    """Raised while one trajectory is compiled: it yields no example."""
+
+    def __init__(self, reason: TrajectoryReason, words: str):
+        super().__init__(words)
+        self.reason: TrajectoryReason = reason
+        self.words = words
+
+
+class Accounts(Frozen):
+    """selected = yielded + dropped trajectories; yielded = built = published + dropped examples."""
+
+    selected: int
+    yielded: int
+    trajectories_dropped: dict[str, int]
+    built: int
+    published: int
+    examples_dropped: dict[str, int]
+
+    @property
+    def closed(self) -> bool:
+        return (
+            self.selected == self.yielded + sum(self.trajectories_dropped.values())
+            and self.built == self.published + sum(self.examples_dropped.values())
+            and self.yielded == self.built
+        )
+
+
+def account(selected: int, built: int, published: int, drops: Counter[tuple[str, str]]) -> Accounts:
+    """`drops` counts (stage, reason)."""
+    by_stage: dict[str, dict[str, int]] = {"trajectory": {}, "example": {}}
+    for (stage, reason), n in sorted(drops.items()):
+        by_stage[stage][reason] = n
+    return Accounts(
+        selected=selected,
+        yielded=built,
+        trajectories_dropped=by_stage["trajectory"],
+        built=built,
+        published=published,
+        examples_dropped=by_stage["example"],
+    )

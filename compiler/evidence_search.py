@@ -1,0 +1,73 @@
+"""Search: the full text of visited pages is needed; results listed and never visited are distractors."""
+
+from collections import Counter
+
+from compiler.candidate import Candidate
+from compiler.drops import Dropped, PieceReason
+from compiler.evidence import Found, Material, met, parsed, submitted
+from compiler.recipe import Recipe
+from compiler.transforms import document
+from envs.evidence import Evidence
+from envs.search.world import SearchReference
+
+
+def search_material(candidate: Candidate, recipe: Recipe) -> Material:
+    left_out: Counter[PieceReason] = Counter()
+    opened: dict[str, Evidence] = {}
+    listed: dict[str, tuple[int, int, Evidence]] = {}
+    for order, (_, piece) in enumerate(met(candidate.trajectory, left_out)):
+        if piece.kind != "document":
+            left_out["listing"] += 1
+        elif piece.how == "opened":
+            opened.setdefault(piece.source, piece)
+        else:
+            rank = piece.rank or 1_000_000
+            if piece.source not in listed or rank < listed[piece.source][0]:
+                first = listed[piece.source][1] if piece.source in listed else order
+                listed[piece.source] = (rank, first, piece)
+
+    reference = parsed(SearchReference, candidate.reference.data, "reference") if candidate.reference else None
+    gold = reference.gold_docs if reference else ()
+    needed = dict(opened)
+    tier1: list[Evidence] = []
+    if recipe.search.needed == "gold" and gold:
+        needed = {source: piece for source, piece in opened.items() if source in gold}
+        tier1 = [piece for source, piece in opened.items() if source not in gold]
+    if not needed:
+        raise Dropped("no_evidence", "no page was visited" + (" that the answer needs" if opened else ""))
+
+    tier2 = [piece for _, _, piece in sorted(listed.values(), key=lambda v: v[:2]) if piece.source not in opened]
+    if recipe.search.distractors == "none":
+        tier1, tier2 = [], []
+    return Material(
+        needed=tuple(_found(p, 0) for p in needed.values()),
+        distractors=tuple(_found(p, 1) for p in tier1) + tuple(_found(p, 2) for p in tier2),
+        answer=reference.answers[0] if reference else submitted(candidate),
+        answer_kind="text",
+        labels={"answerable": _answerable(gold, frozenset(needed))},
+        left_out=left_out,
+    )
+
+
+def _answerable(gold: tuple[str, ...], needed: frozenset[str]) -> str:
+    """The documents that the answer follows from must be there, where they are known."""
+    if not gold:
+        return "unknown"
+    missing = [source for source in gold if source not in needed]
+    if missing:
+        raise Dropped("not_answerable", f"gold documents never visited: {', '.join(missing)}")
+    return "gold documents present"
+
+
+def _found(piece: Evidence, tier: int) -> Found:
+    assert piece.blob is not None
+    return Found(
+        kind="document",
+        source=piece.source,
+        version=piece.version,
+        title=piece.title or piece.source,
+        blob=piece.blob.hash,
+        encoding=piece.blob.encoding,
+        step=document(piece.title or piece.source),
+        tier=tier,
+    )

@@ -1,0 +1,64 @@
+"""The canonical example: a prompt, its target, and where each byte of the context came from."""
+
+from typing import Literal
+
+from compiler.transforms import Step
+from envs.frozen import Frozen
+
+Config = Literal["search_agent", "swe_agent", "sql_agent"]
+CONFIGS: dict[str, Config] = {"search": "search_agent", "swe": "swe_agent", "sql": "sql_agent"}
+
+
+class Piece(Frozen):
+    """One placed piece of context. `start` and `end` are bytes of the prompt's UTF-8, half open."""
+
+    role: Literal["needed", "distractor"]
+    kind: Literal["document", "file", "table"]
+    source: str
+    version: str
+    title: str
+    blob: str
+    """sha256 of the source bytes."""
+    encoding: str
+    steps: tuple[Step, ...]
+    rendered: str
+    """sha256 of the placed bytes."""
+    start: int
+    end: int
+    tokens: int
+    tier: int
+    """0 needed; 1 opened and not needed; 2 listed and never opened; 3 never met by the agent."""
+    neutralised: tuple[str, ...] = ()
+
+
+class Example(Frozen):
+    id: str
+    """sha256 over config, prompt and target."""
+    config: Config
+    trajectory: str
+    trajectory_hash: str
+    task: str
+    group: str
+    split: str
+    model: str
+    template: str
+    """Name and version of the prompt template."""
+    prompt: str
+    question: tuple[int, int]
+    """Byte range of the question in the prompt."""
+    answer: str
+    """What the assistant says: the ground truth with control strings neutralised."""
+    reasoning: str | None
+    ground_truth: str
+    answer_kind: Literal["text", "rows", "patch"]
+    context_length: str
+    prompt_tokens: int
+    """Of the prompt's own text."""
+    target_tokens: int
+    tokens: int
+    """With the chat template."""
+    pieces: tuple[Piece, ...]
+    labels: dict[str, str] = {}
+    """What audits found, by audit."""
+    left_out: dict[str, int] = {}
+    """Pieces met and not placed, by reason."""

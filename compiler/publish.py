@@ -1,0 +1,153 @@
+"""Shards become one immutable dataset version: a folder that appears whole, named by its content.
+
+`manifest.json` holds the sha256 of every other file and nothing of time or place; the version is the first 40
+hex digits of the manifest's own sha256.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from compiler.canonical import CanonicalWriter
+from compiler.card import ANSWER_ONLY, card
+from compiler.drops import Accounts, account
+from compiler.errors import PublishError
+from compiler.formats import AccWriter
+from compiler.prompts import TEMPLATES
+from compiler.recipe import Recipe
+from compiler.selection import Selection
+from compiler.statistics import Statistics
+from compiler.tokens import load_tokenizer
+from envs.frozen import Frozen
+
+
+class Published(Frozen):
+    name: str
+    version: str
+    path: Path
+    accounts: Accounts
+    examples: dict[str, int]
+    """Published examples by config."""
+    manifest: dict[str, Any]
+
+
+def publish(recipe: Recipe, shards: Sequence[Path], datasets: Path, name: str) -> Published:
+    """Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder."""
+    home = datasets / name
+    temporary = home / f".{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
+    try:
+        selection = Selection(shards, temporary / "selection.sqlite")
+        try:
+            selection.decide()
+            manifest, accounts = _write(recipe, selection, temporary, name)
+        finally:
+            selection.close()
+            (temporary / "selection.sqlite").unlink()
+        data = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+        (temporary / "manifest.json").write_bytes(data)
+        version = hashlib.sha256(data).hexdigest()[:40]
+        _sync(temporary)
+        try:
+            os.rename(temporary, home / version)
+        except OSError:
+            if not (home / version / "manifest.json").exists():
+                raise
+        return Published(
+            name=name,
+            version=version,
+            path=home / version,
+            accounts=accounts,
+            examples=manifest["statistics"]["examples"],
+            manifest=manifest,
+        )
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(recipe: Recipe, selection: Selection, folder: Path, name: str) -> tuple[dict[str, Any], Accounts]:
+    (folder / "canonical").mkdir()
+    statistics = _examples(selection, folder)
+    drops: Counter[tuple[str, str]] = Counter()
+    with open(folder / "drops.jsonl", "wb") as out:
+        for drop in selection.drops():
+            drops[(drop.stage, drop.reason)] += 1
+            out.write(orjson.dumps(drop.model_dump()) + b"\n")
+    with open(folder / "trajectories.txt", "w") as ids:
+        ids.writelines(f"{id}\n" for id in selection.trajectories())
+    accounts = account(selection.selected(), selection.built(), sum(statistics.examples.values()), drops)
+    if not accounts.closed:
+        raise PublishError(f"the accounts do not close: {accounts}")
+    report = statistics.report()
+    configs = {c: [f"{c}_data.jsonl"] for c in report["examples"]}
+    (folder / "README.md").write_text(card(name, configs, accounts, report))
+    tokenizer = load_tokenizer(recipe.tokenizer)
+    manifest = {
+        "format": 1,
+        "name": name,
+        "recipe": recipe.model_dump(mode="json"),
+        "target": recipe.target,
+        "warnings": [ANSWER_ONLY] if recipe.target == "answer_only" else [],
+        "code": code_version(),
+        "tokenizer": {"name": tokenizer.name, "identity": tokenizer.identity},
+        "templates": {t.id: hashlib.sha256(t.text.encode()).hexdigest() for t in TEMPLATES.values()},
+        "accounts": accounts.model_dump(),
+        "statistics": report,
+        "files": _files(folder),
+    }
+    return manifest, accounts
+
+
+def _examples(selection: Selection, folder: Path) -> Statistics:
+    statistics = Statistics()
+    writers: list[AccWriter | CanonicalWriter] = []
+    config = ""
+    try:
+        for example in selection.examples():
+            if example.config != config:
+                while writers:
+                    writers.pop().close()
+                config = example.config
+                writers = [AccWriter(folder, config), CanonicalWriter(folder, config)]
+            for writer in writers:
+                writer.write(example)
+            statistics.add(example)
+    finally:
+        for writer in writers:
+            writer.close()
+    return statistics
+
+
+def code_version() -> dict[str, str]:
+    """The release, and a digest of the compiler's own source, which tells changes between releases."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return {"trajc": package_version("trajc"), "compiler": digest.hexdigest()}
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    out = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "selection.sqlite"):
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        out[path.relative_to(folder).as_posix()] = {"sha256": digest, "size": path.stat().st_size}
+    return out
+
+
+def _sync(folder: Path) -> None:
+    """Bytes before names: a version that is seen after a power cut is whole."""
+    for path in [*folder.rglob("*"), folder]:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,127 @@
+"""A shard: what some candidates became, on disk and complete, or absent.
+
+`examples.jsonl` holds built examples, `index.jsonl` where each lies and what selection needs of it, `drops.jsonl`
+the rest, `done.json` the counts. Compiling a shard again gives the same shard, so a killed worker costs only time.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import orjson
+
+from compiler.build import build
+from compiler.candidate import Candidate
+from compiler.counts import Counts
+from compiler.drops import Drop, Dropped
+from compiler.example import Example
+from compiler.recipe import Recipe
+from compiler.render import Renderer
+from compiler.tokens import load_tokenizer
+from envs.blobs import BlobStore
+from envs.frozen import Frozen, content_hash
+
+Progress = Callable[[int, int], None]
+"""Called with (trajectories read, examples built) so far."""
+
+
+class Entry(Frozen):
+    """One built example, as selection sees it. Order by `key` depends on the rows and the seed alone."""
+
+    key: str
+    config: str
+    id: str
+    trajectory: str
+    fingerprint: str
+    """Equal for examples that ask the same over the same needed evidence."""
+    group: str
+    tokens: int
+    offset: int
+    length: int
+
+
+class Summary(Frozen):
+    selected: int
+    built: int
+    dropped: dict[str, int]
+
+
+def compile_shard(
+    recipe: Recipe,
+    candidates: Iterable[Candidate],
+    blobs: BlobStore,
+    folder: Path,
+    counts: Counts,
+    progress: Progress | None = None,
+) -> Summary:
+    """Writes `folder`, which appears whole or not at all. An existing one is kept: it is the same."""
+    if (folder / "done.json").exists():
+        return Summary.model_validate_json((folder / "done.json").read_bytes())
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        summary = _write(
+            recipe, candidates, Renderer(blobs, load_tokenizer(recipe.tokenizer), counts), temporary, progress
+        )
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not (folder / "done.json").exists():
+                raise
+        return summary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(
+    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, folder: Path, progress: Progress | None
+) -> Summary:
+    selected = built = offset = 0
+    dropped: Counter[str] = Counter()
+    with (
+        open(folder / "examples.jsonl", "wb") as examples,
+        open(folder / "index.jsonl", "wb") as index,
+        open(folder / "drops.jsonl", "wb") as drops,
+        open(folder / "trajectories.txt", "w") as trajectories,
+    ):
+        for candidate in candidates:
+            selected += 1
+            trajectories.write(candidate.trajectory.id + "\n")
+            try:
+                example = build(candidate, recipe, renderer)
+            except Dropped as e:
+                dropped[e.reason] += 1
+                drop = Drop(trajectory=candidate.trajectory.id, stage="trajectory", reason=e.reason, words=e.words)
+                drops.write(orjson.dumps(drop.model_dump()) + b"\n")
+            else:
+                line = orjson.dumps(example.model_dump()) + b"\n"
+                examples.write(line)
+                index.write(orjson.dumps(_entry(example, recipe.seed, offset, len(line)).model_dump()) + b"\n")
+                built += 1
+                offset += len(line)
+            if progress:
+                progress(selected, built)
+        summary = Summary(selected=selected, built=built, dropped=dict(sorted(dropped.items())))
+    (folder / "done.json").write_bytes(orjson.dumps(summary.model_dump()))
+    return summary
+
+
+def _entry(example: Example, seed: int, offset: int, length: int) -> Entry:
+    needed = sorted(p.rendered for p in example.pieces if p.role == "needed")
+    question = example.prompt.encode()[slice(*example.question)].decode()
+    order = hashlib.sha256(f"{seed}|{example.trajectory_hash}".encode()).hexdigest()
+    return Entry(
+        key=f"{order}|{example.trajectory}",
+        config=example.config,
+        id=example.id,
+        trajectory=example.trajectory,
+        fingerprint=content_hash([example.config, question, example.answer, needed]),
+        group=example.group,
+        tokens=example.tokens,
+        offset=offset,
+        length=length,
+    )

@@ -1,0 +1,214 @@
+"""Whether a dataset version is what it says: every byte of context from its source, every count counted again.
+
+Shares no code with the compiler that wrote it; reads only the version folder and the blobs.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from compiler.verify_render import Count, conversation, counter, defused, rendered
+from envs.blobs import BlobMissing, BlobStore
+from envs.frozen import Frozen
+
+
+class Fault(Frozen):
+    where: str
+    """A file, or the id of an example."""
+    what: str
+
+
+class Report(Frozen):
+    version: str
+    examples: int
+    pieces: int
+    tokens: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+
+def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = None) -> Report:
+    """`tokenizer_json` recounts with Hugging Face tokenizers; without it `qwen3` is recounted with tiktoken.
+
+    Every fault is listed. Raises `FileNotFoundError` where there is no manifest.
+    """
+    data = (version_dir / "manifest.json").read_bytes()
+    manifest = json.loads(data)
+    faults = []
+    if hashlib.sha256(data).hexdigest()[:40] != version_dir.name:
+        faults.append(Fault(where="manifest.json", what="its hash is not the version's name"))
+    faults += _files(version_dir, manifest)
+    check = _Rows(manifest, blobs, counter(manifest["tokenizer"]["name"], tokenizer_json))
+    for config in manifest["statistics"]["examples"]:
+        faults += check.config(version_dir, config)
+    faults += _accounts(version_dir, manifest, check)
+    return Report(
+        version=version_dir.name,
+        examples=sum(check.examples.values()),
+        pieces=check.pieces,
+        tokens=check.tokens,
+        faults=tuple(faults),
+    )
+
+
+def _files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    for extra in sorted(present - manifest["files"].keys()):
+        yield Fault(where=extra, what="the manifest does not name this file")
+    for name, entry in manifest["files"].items():
+        if name not in present:
+            yield Fault(where=name, what="missing")
+            continue
+        with open(folder / name, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                yield Fault(where=name, what="its bytes do not have the manifest's sha256")
+
+
+def _accounts(folder: Path, manifest: dict[str, Any], check: "_Rows") -> Iterator[Fault]:
+    books = manifest["accounts"]
+    if books["selected"] != books["yielded"] + sum(books["trajectories_dropped"].values()):
+        yield Fault(where="manifest.json", what="trajectories: selected is not yielded + dropped")
+    if books["built"] != books["published"] + sum(books["examples_dropped"].values()):
+        yield Fault(where="manifest.json", what="examples: built is not published + dropped")
+    if books["yielded"] != books["built"]:
+        yield Fault(where="manifest.json", what="examples built is not trajectories yielded")
+    if dict(check.examples) != manifest["statistics"]["examples"] or books["published"] != check.examples.total():
+        yield Fault(where="manifest.json", what=f"published examples: {dict(check.examples)} rows were found")
+    drops: Counter[tuple[str, str]] = Counter()
+    accounted = set(check.trajectories)
+    with open(folder / "drops.jsonl", "rb") as lines:
+        for drop in map(json.loads, lines):
+            drops[(drop["stage"], drop["reason"])] += 1
+            accounted.add(drop["trajectory"])
+    said = {("trajectory", r): n for r, n in books["trajectories_dropped"].items()}
+    said |= {("example", r): n for r, n in books["examples_dropped"].items()}
+    if dict(drops) != said:
+        yield Fault(where="drops.jsonl", what="its reasons do not add up to the manifest's")
+    sources = (folder / "trajectories.txt").read_text().split("\n")[:-1]
+    if len(sources) != books["selected"] or set(sources) != accounted:
+        yield Fault(where="trajectories.txt", what="its trajectories are not those published and dropped")
+
+
+class _Rows:
+    """Checks row by row, keeping only counts and ids."""
+
+    def __init__(self, manifest: dict[str, Any], blobs: BlobStore, count: Count):
+        self._manifest = manifest
+        self._recipe = manifest["recipe"]
+        self._blobs = blobs
+        self._count = count
+        self.examples: Counter[str] = Counter()
+        self.trajectories: set[str] = set()
+        self.pieces = 0
+        self.tokens = 0
+
+    def config(self, folder: Path, config: str) -> Iterator[Fault]:
+        table = (row for path in sorted(folder.glob(f"canonical/{config}-*.parquet")) for row in _rows(path))
+        with open(folder / f"{config}_data.jsonl", "rb") as lines:
+            for row in table:
+                self.examples[config] += 1
+                self.trajectories.add(row["trajectory"])
+                for what in self._example(row, config):
+                    yield Fault(where=row["id"], what=what)
+                line = lines.readline()
+                if not line or json.loads(line) != _released(row):
+                    yield Fault(where=f"{config}_data.jsonl", what=f"row {self.examples[config]} is not {row['id']}")
+            if lines.readline():
+                yield Fault(where=f"{config}_data.jsonl", what="more rows than examples")
+
+    def _example(self, row: dict[str, Any], config: str) -> Iterator[str]:
+        prompt = row["prompt"].encode()
+        if row["config"] != config:
+            yield f"config {row['config']} in the files of {config}"
+        rest, at = [], 0
+        for start, end in [tuple(row["question"]), *((p["start"], p["end"]) for p in row["pieces"])]:
+            if not at <= start <= end <= len(prompt):
+                yield f"byte range {start}-{end} overlaps or leaves the prompt"
+                return
+            rest.append(prompt[at:start])
+            at = end
+        template = b"".join([*rest, prompt[at:]])
+        if hashlib.sha256(template).hexdigest() != self._manifest["templates"].get(row["template"]):
+            yield f"the text around question and pieces is not the template {row['template']}"
+        if _holds(template.decode("utf-8", "replace"), row["ground_truth"]):
+            yield "the template's own text holds the answer"
+        for piece in row["pieces"]:
+            self.pieces += 1
+            for what in self._piece(piece, prompt):
+                yield f"piece {piece['source']}: {what}"
+        if row["answer"] != defused(row["ground_truth"]):
+            yield "the answer is not the neutralised ground truth"
+        yield from self._counts(row)
+
+    def _piece(self, piece: dict[str, Any], prompt: bytes) -> Iterator[str]:
+        placed = prompt[piece["start"] : piece["end"]]
+        if hashlib.sha256(placed).hexdigest() != piece["rendered"]:
+            yield "the placed bytes do not have the recorded hash"
+        if self._count(placed.decode("utf-8", "replace")) != piece["tokens"]:
+            yield "wrong token count"
+        try:
+            source = self._blobs.get(piece["blob"])
+        except BlobMissing:
+            yield f"its blob {piece['blob']} is not in the store"
+            return
+        if hashlib.sha256(source).hexdigest() != piece["blob"]:
+            yield "the store's blob does not have its hash"
+        try:
+            again = rendered(source, piece["encoding"], piece["steps"])
+        except (ValueError, LookupError, TypeError) as e:
+            yield f"cannot be rendered again: {e}"
+            return
+        if again != placed:
+            yield "the placed bytes are not what its steps make of its blob"
+
+    def _counts(self, row: dict[str, Any]) -> Iterator[str]:
+        target = _target(row)
+        tokens = self._count(conversation(self._recipe["chat_template"], row["prompt"], target))
+        self.tokens += tokens
+        found = (self._count(row["prompt"]), self._count(target), tokens)
+        if found != (row["prompt_tokens"], row["target_tokens"], row["tokens"]):
+            yield f"wrong token counts: prompt, target, all are {found}"
+        if not self._recipe["min_tokens"] <= tokens <= self._recipe["token_budget"]:
+            yield f"{tokens} tokens are outside the recipe's bounds"
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=8):
+            yield from batch.to_pylist()
+
+
+def _target(row: dict[str, Any]) -> str:
+    if row["reasoning"] is None:
+        return str(row["answer"])
+    return f"<think>\n{row['reasoning']}\n</think>\n\n{row['answer']}"
+
+
+def _released(row: dict[str, Any]) -> dict[str, Any]:
+    messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": _target(row)}]
+    return {
+        "dialogs": messages,
+        "ground_truth_answer": row["ground_truth"],
+        "context_length": row["context_length"],
+    }
+
+
+def _holds(text: str, answer: str) -> bool:
+    """As a whole token. Three characters or fewer stand in any text; there the template's hash is the proof."""
+    words = answer.strip().lower()
+    at = text.lower().find(words) if len(words) > 3 else -1
+    while at >= 0:
+        around = text[at - 1 : at] + text[at + len(words) : at + len(words) + 1]
+        if not re.search(r"\w", around):
+            return True
+        at = text.lower().find(words, at + 1)
+    return False

