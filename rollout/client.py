@@ -129,6 +129,17 @@ class ChatClient:
             after = response.headers.get("Retry-After")
             return response.status, retry_after(after, time.time()) if after else None, await response.read()
 
+    async def metrics(self, seconds: float) -> str | None:
+        """The engine's Prometheus page, which stands beside its `/v1`; None where there is none."""
+        self._http = self._http or new_http()
+        root = self._url.parent.parent
+        beside = root.parent if root.name == "v1" else root
+        try:
+            async with asyncio.timeout(seconds), self._http.get(beside / "metrics", headers=self._headers) as response:
+                return await response.text() if response.status == 200 else None
+        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError):
+            return None
+
     def _scrubbed(self, data: bytes) -> bytes:
         """An error's words without credentials, which servers and proxies like to repeat. Never applied to
         completions: a key may be an ordinary word."""

@@ -52,7 +52,7 @@ class Reply:
 class Conversation:
     """The history of one rollout, serialised once as it grows, so that a turn costs what is new in it.
 
-    `key` names the rollout: a pool keeps it on one endpoint, where its prefix cache is.
+    `key` names the rollout.
     """
 
     key: str
@@ -62,6 +62,8 @@ class Conversation:
     """Each message as wire JSON."""
     send_reasoning: bool = False
     """Whether the model is shown its own earlier reasoning (vLLM takes it; other servers may refuse it)."""
+    home: str | None = None
+    """The endpoint that served the last call, where this conversation's prefix cache is."""
     seconds_left: float | None = None
     """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
 

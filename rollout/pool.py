@@ -1,0 +1,231 @@
+"""One model behind several endpoints.
+
+A rollout stays on the endpoint that holds its prefix cache until that one is unwell or clearly busier than the rest.
+Each endpoint has its own bound on calls in flight and its own queue; a freed slot takes from its own queue first,
+then from a clearly busier one. Endpoints may come and go while rollouts run.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from rollout.balance import BREAKER, Breaker, choose
+from rollout.capacity import BOUNDS, Bounds, read_metrics
+from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses, new_http
+from rollout.member import Endpoint, Member, Status
+from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
+from rollout.retry import BACKOFF, Backoff, Trouble, persist
+
+
+@dataclass(frozen=True)
+class Policy:
+    shed: float = 1.5
+    """A rollout leaves its endpoint where another call there costs this many times the cheapest."""
+    patience: float = 300.0
+    """Seconds to wait while no endpoint is well."""
+    poll: float = 5.0
+    """Seconds between readings of the engines' figures."""
+    bounds: Bounds = BOUNDS
+    breaker: Breaker = BREAKER
+
+
+POLICY = Policy()
+
+
+class Pool:
+    """A `Model`. Use as `async with`: it reads the engines' figures while it is open."""
+
+    def __init__(
+        self,
+        model: str,
+        endpoints: Iterable[Endpoint],
+        *,
+        policy: Policy = POLICY,
+        timeouts: Timeouts = TIMEOUTS,
+        backoff: Backoff = BACKOFF,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = model
+        self._policy, self._timeouts, self._backoff = policy, timeouts, backoff
+        self._clock, self._chance = clock, chance
+        self._members: dict[str, Member] = {}
+        self._stranded: deque[tuple[float, asyncio.Future[Member]]] = deque()
+        self._http: aiohttp.ClientSession | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._initial = tuple(endpoints)
+
+    async def __aenter__(self) -> "Pool":
+        self._http = new_http()
+        for endpoint in self._initial:
+            self.add(endpoint)
+        self._reader = asyncio.create_task(self._read_for_ever(), name=f"metrics of {self.name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        for waiter in [w for m in self._members.values() for w in m.queue] + [w for _, w in self._stranded]:
+            waiter.cancel()
+        if self._http is not None:
+            await self._http.close()
+
+    def add(self, endpoint: Endpoint) -> None:
+        """A new endpoint takes calls at once. Adding one that is there changes nothing."""
+        client = ChatClient(
+            endpoint.base_url, self.name, api_key=endpoint.api_key, timeouts=self._timeouts, http=self._http
+        )
+        self._members.setdefault(client.endpoint, Member(endpoint, client, self._policy.breaker))
+        self._dispatch()
+
+    def remove(self, base_url: str) -> None:
+        """Its calls in flight finish; its rollouts, and no others, go elsewhere. Raises `KeyError`."""
+        url, _ = addresses(base_url)
+        if url not in self._members:
+            raise KeyError(f"no endpoint {url}; there are: {', '.join(self._members) or 'none'}")
+        self._move_queue(self._members.pop(url))
+
+    def status(self) -> tuple[Status, ...]:
+        now, usual = self._clock(), self._usual()
+        return tuple(m.status(now, usual) for m in self._members.values())
+
+    @property
+    def stranded(self) -> int:
+        """Calls that wait because no endpoint is well."""
+        return len(self._stranded)
+
+    async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+        return await persist(
+            lambda: self._once(conversation, sampling),
+            self._backoff,
+            chance=self._chance,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+        )
+
+    async def _once(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+        member = await self._seat(conversation.home)
+        began = self._clock()
+        try:
+            reply = await member.client.send(conversation, sampling)
+        except Trouble as trouble:
+            raise self._troubled(member, trouble, began) from None
+        except ContextLengthExceeded:
+            member.breaker = member.breaker.succeeded()
+            raise
+        else:
+            member.served(reply)
+            conversation.home = member.url
+            return reply
+        finally:
+            self._leave(member)
+
+    def _troubled(self, member: Member, trouble: Trouble, began: float) -> Trouble:
+        """Note it, and what to raise: where another endpoint can take the call, nobody waits for this one."""
+        now = self._clock()
+        member.troubled(trouble, began, now)
+        back = max(member.resting_until, member.breaker.until)
+        if back > now:
+            asyncio.get_running_loop().call_later(back - now, self._dispatch)
+            self._move_queue(member)
+        others = any(m.admits(now) for m in self._members.values())
+        return Trouble(trouble.kind, str(trouble), None if others else trouble.after)
+
+    async def _seat(self, home: str | None) -> Member:
+        """A slot, which the caller gives back by `_leave`. Raises `ModelError` after the policy's patience."""
+        member = self._chosen(home)
+        if member is not None and not member.queue and member.has_room(self._clock()):
+            member.in_flight += 1
+            return member
+        waiter: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+        self._enqueue(waiter, member)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._leave(waiter.result())
+            self._forget(waiter)
+            raise
+
+    def _leave(self, member: Member) -> None:
+        member.in_flight -= 1
+        self._dispatch()
+
+    def _chosen(self, home: str | None) -> Member | None:
+        now, usual = self._clock(), self._usual()
+        url = choose((m.standing(now, usual) for m in self._members.values()), home, self._policy.shed)
+        return None if url is None else self._members[url]
+
+    def _enqueue(self, waiter: "asyncio.Future[Member]", member: Member | None) -> None:
+        if member is not None:
+            member.queue.append(waiter)
+            return
+        self._stranded.append((self._clock(), waiter))
+        asyncio.get_running_loop().call_later(self._policy.patience, self._give_up)
+
+    def _dispatch(self) -> None:
+        """Fill every free slot that somebody waits for."""
+        now = self._clock()
+        for member in self._members.values():
+            while member.has_room(now) and (waiter := self._next(member, now)) is not None:
+                if not waiter.done():
+                    member.in_flight += 1
+                    waiter.set_result(member)
+
+    def _next(self, member: Member, now: float) -> "asyncio.Future[Member] | None":
+        """Who gets the member's free slot: its own queue, those without an endpoint, a clearly busier queue."""
+        if member.queue:
+            return member.queue.popleft()
+        if self._stranded:
+            return self._stranded.popleft()[1]
+        queues = [m for m in self._members.values() if m.queue]
+        if not queues:
+            return None
+        usual = self._usual()
+        busiest = max(queues, key=lambda m: m.standing(now, usual).cost)
+        clearly = busiest.standing(now, usual).cost > self._policy.shed * member.standing(now, usual).cost
+        return busiest.queue.popleft() if clearly else None
+
+    def _move_queue(self, member: Member) -> None:
+        """Those who wait for a member that takes nobody choose anew."""
+        waiting, member.queue = member.queue, deque()
+        for waiter in waiting:
+            self._enqueue(waiter, self._chosen(None))
+        self._dispatch()
+
+    def _forget(self, waiter: "asyncio.Future[Member]") -> None:
+        for member in self._members.values():
+            if waiter in member.queue:
+                member.queue.remove(waiter)
+        self._stranded = deque(s for s in self._stranded if s[1] is not waiter)
+
+    def _give_up(self) -> None:
+        patience = self._policy.patience
+        while self._stranded and self._clock() - self._stranded[0][0] >= patience * 0.999:
+            waiter = self._stranded.popleft()[1]
+            told = "; ".join(f"{m.url}: {m.last_trouble}" for m in self._members.values()) or "the pool is empty"
+            if not waiter.done():
+                waiter.set_exception(ModelError(f"no endpoint of {self.name} was well for {patience:g} s ({told})"))
+
+    def _usual(self) -> float:
+        """Seconds that a call takes anywhere in the pool; 1 before the first one."""
+        weight = sum(m.pace.weight for m in self._members.values())
+        return sum(m.pace.total for m in self._members.values()) / weight if weight else 1.0
+
+    async def _read_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._policy.poll)
+            await asyncio.gather(*(self._read(m) for m in list(self._members.values())))
+            self._dispatch()
+
+    async def _read(self, member: Member) -> None:
+        text = await member.client.metrics(self._policy.poll)
+        now = self._clock()
+        member.read(None if text is None else read_metrics(text, now), now, self._policy.bounds)
