@@ -1,0 +1,76 @@
+"""Who may call: bearer keys in constant time, loopback alone without keys, no writing from foreign pages."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.problems import Problem
+from api.settings import LOOPBACK
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""For probes, which carry no keys. They tell nothing but up or down."""
+
+
+class Access:
+    """ASGI middleware. A browser may show a key as the password of HTTP Basic, so that the dashboard opens."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
+        self.app = app
+        self.keys = tuple(key.get_secret_value().encode() for key in keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self.refuse(scope["method"], scope["path"], Headers(scope=scope))
+            if refusal is not None:
+                challenge = {"WWW-Authenticate": 'Bearer, Basic realm="trajc"'} if refusal.status == 401 else None
+                await refusal.response(challenge)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def refuse(self, method: str, path: str, headers: Headers) -> Problem | None:
+        """None for a welcome caller."""
+        if path in OPEN_PATHS:
+            return None
+        if not self.keys and hostname(headers.get("host", "")) not in LOOPBACK:
+            return Problem(
+                403,
+                "foreign-host",
+                "this service has no API keys and answers on loopback alone; set TRAJC_API_KEYS to open it to others",
+            )
+        if method not in ("GET", "HEAD", "OPTIONS") and is_foreign(headers):
+            return Problem(403, "foreign-page", "a page of another origin may not write here")
+        if self.keys and not self.is_known(shown_key(headers.get("authorization", ""))):
+            return Problem(401, "no-key", "send `Authorization: Bearer KEY` with one of the service's TRAJC_API_KEYS")
+        return None
+
+    def is_known(self, shown: bytes) -> bool:
+        """Compares with every key, so that the time taken tells nothing."""
+        return sum(hmac.compare_digest(shown, key) for key in self.keys) > 0
+
+
+def shown_key(authorization: str) -> bytes:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return b""
+
+
+def is_foreign(headers: Headers) -> bool:
+    """A browser names the page that a request comes from; other programs send no Origin."""
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+
+
+def hostname(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or ""

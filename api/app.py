@@ -1,0 +1,49 @@
+"""The FastAPI application: which routes there are and what stands around each of them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from api import problems
+from api.access import Access
+from api.dashboard.pages import HERE
+from api.dashboard.pages import router as dashboard
+from api.routes import compilations, datasets, environments, events, health, metrics, rollouts, runs, task_sets
+from api.service import Service
+
+Lifespan = Callable[[Service], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def nothing_runs(_: Service) -> AsyncIterator[None]:
+    """A service that queues and serves, and leaves the work to workers elsewhere."""
+    yield
+
+
+def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
+    """`work` is what runs beside the routes for as long as the app lives."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with work(service):
+            yield
+
+    app = FastAPI(
+        title="trajc",
+        version=version("trajc"),
+        description="Queue rollouts, read their trajectories, compile them, download datasets.",
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    problems.install(app)
+    app.add_middleware(Access, keys=service.settings.api_keys)
+    for module in (runs, rollouts, task_sets, environments, compilations, datasets, events):
+        app.include_router(module.router, prefix="/v1")
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(dashboard)
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    return app

@@ -1,0 +1,30 @@
+"""The command `trajc`. Modules here import nothing heavy before a command runs, so that `--help` is quick."""
+
+import typer
+
+from api.cli import compile_commands, dataset_commands, machine_commands, run_commands, task_commands
+
+app = typer.Typer(
+    name="trajc",
+    help="Runs LLM agents in sandboxed environments, keeps every trajectory, and compiles trajectories into "
+    "long-context training data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(machine_commands.serve)
+app.command()(run_commands.run)
+app.command("compile")(compile_commands.compile_dataset)
+app.command()(dataset_commands.verify)
+app.command()(dataset_commands.pull)
+app.add_typer(task_commands.app, name="tasks")
+app.command()(machine_commands.oracle)
+app.command()(run_commands.inspect)
+app.command()(machine_commands.doctor)
+
+
+def main() -> None:
+    app()
+
+
+__all__ = ["app", "main"]

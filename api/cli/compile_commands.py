@@ -1,0 +1,70 @@
+"""`trajc compile`."""
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.terminal import emit, fail, plain_errors, say, settings
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+POLL_SECONDS = 0.3
+
+
+def compile_dataset(
+    source: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A run's id, or a recipe file (YAML or JSON).")],
+    name: Annotated[str | None, typer.Option(help="The dataset. Default: the run's or the recipe file's name.")] = None,
+    include_oracle: Annotated[bool, typer.Option(help="Take trajectories of the oracle policy too.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the version.")] = True,
+    url: Annotated[str | None, typer.Option(help="The service. Default: TRAJC_URL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Compile trajectories into a dataset version. Exits 1 where that fails."""
+    from api.client import connect
+
+    with plain_errors(), connect(settings(), url) as client:
+        recipe, default = recipe_of(client, source)
+        if include_oracle:
+            recipe["include_oracle"] = True
+        wanted = {"dataset": name or default, "recipe": recipe}
+        compilation = client.post("/v1/compilations", wanted)
+        say(f"compilation {compilation['id']} of dataset {compilation['dataset']}")
+        if wait:
+            compilation = follow(client, compilation["id"])
+    if as_json:
+        emit(compilation)
+    elif wait and compilation["state"] == "succeeded":
+        print(in_words(compilation))
+    if compilation["state"] in ("failed", "cancelled"):
+        fail(f"compilation {compilation['id']} {compilation['state']}: {compilation['error']}")
+
+
+def recipe_of(client: "Client", source: str) -> tuple[dict[str, Any], str]:
+    """The recipe's fields and a name for the dataset."""
+    path = Path(source)
+    if path.is_file():
+        from compiler.recipe import load_recipe
+
+        return load_recipe(path).model_dump(mode="json", exclude_defaults=True), path.stem
+    run = client.get(f"/v1/runs/{source}")
+    return {"run": run["id"]}, re.sub(r"[^A-Za-z0-9._-]+", "-", run["name"]).strip("-.") or run["id"]
+
+
+def follow(client: "Client", id: str) -> Any:
+    while (compilation := client.get(f"/v1/compilations/{id}"))["state"] in ("queued", "running"):
+        time.sleep(POLL_SECONDS)
+    return compilation
+
+
+def in_words(compilation: Any) -> str:
+    a = compilation["accounts"]
+    dropped = {**a["trajectories_dropped"], **a["examples_dropped"]}
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none"
+    return (
+        f"{compilation['dataset']} {compilation['version']}: {a['published']} examples from {a['selected']} "
+        f"trajectories; dropped: {reasons}"
+    )

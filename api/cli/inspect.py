@@ -1,0 +1,69 @@
+"""What `trajc inspect` shows: a run with its failures, a rollout with its trajectory."""
+
+from typing import Any
+
+from api.cli.run_commands import in_words
+from api.cli.terminal import emit
+from api.client import Client, ServiceError
+
+SHOWN = 2000
+"""Characters of one message; the rest is counted, and `--json` has it all."""
+
+
+def show(client: Client, id: str, as_json: bool) -> None:
+    if id.startswith("run_"):
+        show_run(client, id, as_json)
+    elif id.startswith("ro_"):
+        show_rollout(client, id, as_json)
+    else:
+        raise ServiceError(f"{id!r} is neither a run (run_...) nor a rollout (ro_...)")
+
+
+def show_run(client: Client, id: str, as_json: bool) -> None:
+    run = client.get(f"/v1/runs/{id}")
+    failed = {
+        failure: client.get("/v1/rollouts", run=id, status="failed", failure=failure, limit=5)["rollouts"]
+        for failure in run["accounts"]["failed"]
+    }
+    if as_json:
+        emit({**run, "failures": failed})
+        return
+    print(in_words(run))
+    for failure, rollouts in failed.items():
+        print(f"{failure}: {run['accounts']['failed'][failure]}")
+        for rollout in rollouts:
+            print(f"  {rollout['id']} {rollout['task_id']}: {cut(rollout['error'], 300)}")
+
+
+def show_rollout(client: Client, id: str, as_json: bool) -> None:
+    rollout = client.get(f"/v1/rollouts/{id}")
+    trajectory = client.get(f"/v1/rollouts/{id}/trajectory") if rollout["trajectory"] else None
+    if as_json:
+        emit({**rollout, "trajectory": trajectory})
+        return
+    print(f"{id} {rollout['task_id']}: {rollout['state']} {rollout['failure'] or ''} {rollout['error']}".rstrip())
+    for score in rollout["scores"]:
+        print(f"score {score['value']:.2f} {score['verdict']} by {score['scorer']}: {score['words']}")
+    if trajectory is not None:
+        print(
+            f"stop: {trajectory['stop']}, {len(trajectory['calls'])} model calls, {len(trajectory['steps'])} tool calls"
+        )
+        for message in trajectory["messages"]:
+            show_message(message)
+
+
+def show_message(message: dict[str, Any]) -> None:
+    print(f"\n--- {message['role']}")
+    if message["content"]:
+        print(printable(cut(message["content"], SHOWN)))
+    for call in message["tool_calls"]:
+        print(printable(f"> {call['name']}({cut(call['arguments'], SHOWN)})"))
+
+
+def cut(text: str, bound: int) -> str:
+    return text if len(text) <= bound else f"{text[:bound]} ... {len(text) - bound} characters more"
+
+
+def printable(text: str) -> str:
+    """What an agent wrote may not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

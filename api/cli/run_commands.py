@@ -1,0 +1,141 @@
+"""`trajc run` and `trajc inspect`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.terminal import emit, fail, plain_errors, say, settings
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Url = Annotated[str | None, typer.Option(help="The service. Default: TRAJC_URL.")]
+POLL_SECONDS = 0.5
+
+
+def run(
+    tasks: Annotated[str, typer.Argument(help="A task file (JSON lines), or the name of a task set.")],
+    env: Annotated[str, typer.Option("--env", help="Environment: search, swe, sql ...")],
+    model: Annotated[str | None, typer.Option(help="Model name. Default: TRAJC_MODEL.")] = None,
+    base_url: Annotated[list[str] | None, typer.Option(help="Endpoint ending in /v1; may be given again.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Rollouts of each task.")] = 1,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="Further sampling parameters, a JSON object.")] = None,
+    max_turns: Annotated[int | None, typer.Option(min=1, help="In place of the tasks' own limit.")] = None,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Queue rollouts and follow them. Exits 1 if the accounts do not close, 3 if rollouts failed."""
+    from api.client import connect
+
+    known = settings()
+    spec: dict[str, Any] = {"environment": env, "model": model or known.model, "samples": samples, "name": name}
+    if spec["model"] is None:
+        fail("which model? name one with --model, or set TRAJC_MODEL", 2)
+    spec["base_urls"] = base_url or []
+    spec["sampling"] = sampling_of(sampling, temperature)
+    if max_turns is not None:
+        spec["limits"] = {"max_turns": max_turns}
+    with plain_errors(), connect(known, url) as client:
+        queued = queue(client, spec, tasks)
+        say(f"run {queued['id']}: {queued['accounts']['submitted']} rollouts queued; {client.url}/runs/{queued['id']}")
+        done = follow(client, queued["id"]) if wait else queued
+    finish(done, as_json, wait)
+
+
+def queue(client: "Client", spec: dict[str, Any], tasks: str) -> Any:
+    """Queue a file's tasks, or a task set, as one sealed run: whole or not at all."""
+    from api.client import ServiceError
+
+    path = Path(tasks)
+    if not path.is_file():
+        if path.suffix or "/" in tasks:
+            fail(f"{tasks}: no such file", 2)
+        return client.post("/v1/runs", {**spec, "task_set": tasks})
+    import json
+
+    with path.open("rb") as lines:
+        try:
+            return client.call(
+                "POST",
+                "/v1/runs",
+                params={"spec": json.dumps(spec)},
+                content=iter(lambda: lines.read(1 << 16), b""),
+                headers={"Content-Type": "application/x-ndjson"},
+            )
+        except ServiceError as e:
+            raise ServiceError(in_file(tasks, e), e.status, e.body) from None
+
+
+def in_file(path: str, error: Any) -> str:
+    """A fault of one line, with the file's name before it."""
+    if "line" not in error.body:
+        return str(error)
+    field = f"{error.body['field']}: " if error.body.get("field") else ""
+    return f"{path}:{error.body['line']}: {field}{error.body.get('words', error)}; nothing was queued"
+
+
+def sampling_of(text: str | None, temperature: float | None) -> dict[str, Any]:
+    import json
+
+    try:
+        given = json.loads(text) if text else {}
+    except json.JSONDecodeError as e:
+        fail(f"--sampling is not JSON: {e}", 2)
+    if not isinstance(given, dict):
+        fail('--sampling must be a JSON object, such as {"top_p": 0.9}', 2)
+    return given if temperature is None else {**given, "temperature": temperature}
+
+
+def follow(client: "Client", id: str) -> Any:
+    """Until the run is done. The counts come from the service's database."""
+    from api.cli.progress import bar
+
+    with bar(id, "rollouts") as tell:
+        while True:
+            run = client.get(f"/v1/runs/{id}")
+            accounts = run["accounts"]
+            tell(accounts["submitted"] - accounts["queued"] - accounts["running"], accounts["submitted"])
+            if run["done"]:
+                return run
+            time.sleep(POLL_SECONDS)
+
+
+def finish(run: Any, as_json: bool, waited: bool) -> None:
+    accounts = run["accounts"]
+    if as_json:
+        emit(run)
+    else:
+        print(in_words(run))
+    if not accounts["closes"]:
+        fail("the accounts do not close: a rollout was lost or counted twice; this is a fault of trajc")
+    if waited and accounts["failed"]:
+        words = ", ".join(f"{count} {failure}" for failure, count in accounts["failed"].items())
+        fail(f"rollouts failed: {words}; see `trajc inspect {run['id']}`", 3)
+
+
+def in_words(run: Any) -> str:
+    accounts = run["accounts"]
+    failed = sum(accounts["failed"].values())
+    return (
+        f"{run['id']}: {accounts['submitted']} submitted = {accounts['queued']} queued + {accounts['running']} running "
+        f"+ {accounts['succeeded']} succeeded + {failed} failed + {accounts['cancelled']} cancelled"
+    )
+
+
+def inspect(
+    id: Annotated[str, typer.Argument(help="A run (run_...) or a rollout (ro_...).")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run with its failures, or a rollout with its trajectory."""
+    from api.cli.inspect import show
+    from api.client import connect
+
+    with plain_errors(), connect(settings(), url) as client:
+        show(client, id, as_json)

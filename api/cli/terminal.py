@@ -1,0 +1,51 @@
+"""What the command says and where: results on stdout, progress and words on stderr, errors without tracebacks."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def emit(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
+def fail(words: str, code: int = 1) -> NoReturn:
+    say(f"trajc: {words}")
+    raise typer.Exit(code)
+
+
+def settings() -> "Settings":
+    from api.settings import SettingsError, read_settings
+
+    try:
+        return read_settings()
+    except SettingsError as e:
+        fail(str(e), 2)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors that are sentences end the command as one sentence; anything else is a fault of ours and shows."""
+    from api.client import ServiceError
+    from api.problems import Problem
+    from envs.errors import TrajcError
+
+    try:
+        yield
+    except (ServiceError, TrajcError, Problem) as e:
+        fail(str(e))
+    except OSError as e:
+        fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
+    except KeyboardInterrupt:
+        fail("interrupted", 130)

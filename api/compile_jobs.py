@@ -1,0 +1,77 @@
+"""Compilations as jobs: queued beside the rollouts, each worked off in a process of its own.
+
+The process is handed its work on stdin and ends when that pipe does, so it never outlives the service.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import Any
+
+import orjson
+
+from api.service import Service
+from compiler.recipe import Recipe
+from rollout.runs import Claim, Compilation, JobKind
+
+KIND: JobKind = "compile_shard"
+STOP_SECONDS = 10.0
+"""How long a compilation gets to remove its unfinished files before it is killed."""
+
+
+class CompileProcessDied(Exception):
+    """It left without a word: killed, or out of memory. The job is tried again."""
+
+
+def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str | None = None) -> Compilation:
+    """The same key gives the same compilation, and one job is enough for it."""
+    made = service.store.create_compilation(
+        recipe.model_dump(mode="json"), dataset, run=recipe.run, idempotency_key=key
+    )
+    if made.state == "queued":
+        service.store.enqueue(KIND, {"compilation": made.id})
+    return made
+
+
+def requeue_forgotten(service: Service) -> None:
+    """At start: a compilation whose job was never written, because the process died between the two, gets one.
+
+    A second job for the same compilation finds it done and does nothing.
+    """
+    for compilation in service.store.compilations(limit=1000).items:
+        if compilation.state == "queued":
+            service.store.enqueue(KIND, {"compilation": compilation.id})
+
+
+async def compile_claim(service: Service, claim: Claim) -> dict[str, Any]:
+    """The handler of the job: runs the process to its end, or stops it when cancelled."""
+    order = {
+        "database": service.settings.database,
+        "home": str(service.settings.home),
+        "compilation": claim.payload["compilation"],
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(orjson.dumps(order) + b"\n")
+        await process.stdin.drain()
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            await asyncio.shield(stop(process))
+    if code:
+        raise CompileProcessDied(f"compilation {claim.payload['compilation']}: its process ended with {code}")
+    return {"compilation": claim.payload["compilation"]}
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,82 @@
+"""`python -m api.compile_process`: work off one compilation, named by a line of JSON on stdin.
+
+Exits 0 once the compilation stands as succeeded or failed, and dies with the process that started it.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from compiler.candidate import Candidate
+from compiler.compilation import compile_dataset
+from compiler.errors import CompileError
+from compiler.recipe import Recipe, parse_recipe
+from rollout.blobs import FolderBlobs
+from rollout.store import Store
+
+log = logging.getLogger(__name__)
+
+TELL_SECONDS = 2.0
+"""Between two words about progress."""
+
+
+def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> None:
+    """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`."""
+    compilation = store.compilation(id)
+    if compilation.state not in ("queued", "running"):
+        return
+    store.set_compilation(id, "running")
+    recipe = parse_recipe(compilation.recipe)
+    told = time.monotonic()
+
+    def progress(read: int, built: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL_SECONDS:
+            told = time.monotonic()
+            store.set_compilation(id, "running", accounts={"read": read, "built": built})
+
+    try:
+        done = compile_dataset(recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, progress)
+    except CompileError as e:
+        store.set_compilation(id, "failed", error=str(e))
+        return
+    except Exception as e:
+        log.exception("compilation %s", id)
+        store.set_compilation(id, "failed", error=f"a fault of trajc: {type(e).__name__}: {e}")
+        return
+    store.add_version(done.name, done.version, done.manifest, id)
+    store.set_compilation(id, "succeeded", version=done.version, accounts=done.accounts.model_dump())
+
+
+def candidates(store: Store, recipe: Recipe) -> Iterator[Candidate]:
+    """The run's finished and partial trajectories, so that the partial ones are counted as dropped."""
+    runs = () if recipe.run is None else (recipe.run,)
+    for found in store.candidates(runs=runs, partial=None):
+        yield Candidate(trajectory=found.trajectory, reference=found.reference, score=found.score)
+
+
+def die_with(pipe: int) -> None:
+    """End this process when the pipe does: nobody waits for it any more."""
+    while os.read(pipe, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def main() -> None:
+    order = orjson.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=die_with, args=(sys.stdin.fileno(),), daemon=True).start()
+    home = Path(order["home"])
+    blobs = FolderBlobs(home / "blobs")
+    with Store.open(order["database"], blobs) as store:
+        compile_one(store, blobs, home / "datasets", order["compilation"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The dashboard: plain pages rendered here, that work without JavaScript."""

@@ -1,0 +1,139 @@
+"""The pages: each reads the store once and renders one template. What an agent wrote is escaped everywhere."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, get_args
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from jinja2 import Environment as Templates
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from api.dashboard.filters import FILTERS, MEANINGS
+from api.dashboard.rollout_page import rollout_page, whole_message
+from api.routes.parts import Cursor, TheService
+from api.service import Service
+from envs.errors import FailureClass
+from rollout.runs import JobState, Run
+
+HERE = Path(__file__).parent
+ROWS = 50
+
+router = APIRouter(include_in_schema=False)
+templates = Templates(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.filters.update(FILTERS)
+
+
+async def page(name: str, find: Any, *arguments: Any) -> Response:
+    """`find(*arguments)` reads what the template shows, in a thread."""
+    return HTMLResponse(await asyncio.to_thread(lambda: templates.get_template(name).render(find(*arguments))))
+
+
+@router.get("/")
+async def home(service: TheService, cursor: Cursor = None) -> Response:
+    return await page("home.html", home_page, service, cursor)
+
+
+@router.get("/runs/{id}")
+async def run(id: str, service: TheService) -> Response:
+    return await page("run.html", run_page, service, id)
+
+
+@router.post("/runs/{id}/retry")
+async def retry(id: str, service: TheService, failure: FailureClass) -> Response:
+    await asyncio.to_thread(service.store.retry, id, (failure,))
+    return RedirectResponse(f"/runs/{id}", 303)
+
+
+@router.get("/rollouts")
+async def rollouts(
+    service: TheService,
+    run: str = "",
+    status: str = "",
+    failure: str = "",
+    environment: str = "",
+    cursor: Cursor = None,
+) -> Response:
+    filters = {"run": run, "status": status, "failure": failure, "environment": environment}
+    return await page("rollouts.html", rollout_table, service, filters, cursor)
+
+
+@router.get("/rollouts/{id}")
+async def rollout(id: str, service: TheService, first: Annotated[int, Query(ge=0)] = 0) -> Response:
+    return await page("rollout.html", rollout_page, service, id, first)
+
+
+@router.get("/rollouts/{id}/messages/{index}")
+async def message(id: str, index: int, service: TheService) -> Response:
+    return PlainTextResponse(await asyncio.to_thread(whole_message, service, id, index))
+
+
+@router.get("/datasets")
+async def datasets(service: TheService) -> Response:
+    return await page("datasets.html", datasets_page, service)
+
+
+@router.get("/datasets/{name}")
+async def dataset(name: str, service: TheService) -> Response:
+    return await page("dataset.html", dataset_page, service, name)
+
+
+def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
+    found = service.store.runs(cursor, ROWS)
+    counts: dict[FailureClass, int] = {}
+    for run in found.items:
+        for failure, count in run.accounts.failed.items():
+            counts[failure] = counts.get(failure, 0) + count
+    return {
+        "runs": found.items,
+        "failures": [{"failure": f, "count": n, "meaning": MEANINGS[f]} for f, n in sorted(counts.items())],
+        "compilations": service.store.compilations(None, 10).items,
+        "next_link": f"/?{urlencode({'cursor': found.next})}" if found.next else None,
+        "first_link": "/" if cursor else None,
+    }
+
+
+def run_page(service: Service, id: str) -> dict[str, Any]:
+    run = service.store.run(id)
+    filters = {"run": id, "status": "", "failure": "", "environment": ""}
+    return {"run": run, "failures": failures_of(service, run), **rollout_table(service, filters, None)}
+
+
+def failures_of(service: Service, run: Run) -> list[dict[str, Any]]:
+    """Each class with its meaning and one rollout to look at."""
+    made = []
+    for failure, count in run.accounts.failed.items():
+        found = service.store.rollouts(run=run.id, failure=failure, status="failed", limit=1).items
+        example = found[0] if found else None
+        made.append({"failure": failure, "count": count, "meaning": MEANINGS[failure], "example": example})
+    return made
+
+
+def rollout_table(service: Service, filters: dict[str, str], cursor: str | None) -> dict[str, Any]:
+    wanted = {name: value for name, value in filters.items() if value}
+    found = service.store.rollouts(**wanted, cursor=cursor, limit=ROWS)  # type: ignore[arg-type]
+    following = urlencode({**wanted, "cursor": found.next}) if found.next else None
+    return {
+        "rollouts": found.items,
+        "filters": filters,
+        "states": get_args(JobState),
+        "failure_classes": get_args(FailureClass),
+        "environments": service.environment_names,
+        "next_link": f"/rollouts?{following}" if following else None,
+        "first_link": f"/rollouts?{urlencode(wanted)}" if cursor else None,
+    }
+
+
+def datasets_page(service: Service) -> dict[str, Any]:
+    return {"datasets": [service.store.versions(name)[0] for name in service.store.datasets()]}
+
+
+def dataset_page(service: Service, name: str) -> dict[str, Any]:
+    return {"name": name, "versions": service.store.versions(name)}

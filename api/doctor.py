@@ -1,0 +1,146 @@
+"""What is missing on this machine and how to get it. Each check is one function that changes nothing."""
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from api.settings import Settings
+
+GIB = 1 << 30
+ENOUGH_DISK = 5 * GIB
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    state: Literal["ok", "missing", "unused"]
+    """`unused`: not configured, and nothing needs it."""
+    words: str
+    way_out: str = ""
+
+
+Check = Callable[[Settings], Finding]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """One finding after another; a check that breaks is a finding too."""
+    for what, check in CHECKS.items():
+        try:
+            yield check(settings)
+        except Exception as e:
+            yield Finding(what, "missing", f"{type(e).__name__}: {e}")
+
+
+def python(_: Settings) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok", f"{version}, trajc {importlib.metadata.version('trajc')}")
+
+
+def home(settings: Settings) -> Finding:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    probe = folder / ".trajc-probe"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as e:
+        way_out = "set TRAJC_HOME to a folder that you may write"
+        return Finding("home", "missing", f"{settings.home}: {e.strerror}", way_out)
+    free = shutil.disk_usage(folder).free
+    words = f"{settings.home}, {free / GIB:.1f} GiB free"
+    if free < ENOUGH_DISK:
+        return Finding("home", "missing", words, "free some disk, or set TRAJC_HOME to a larger one")
+    return Finding("home", "ok", words)
+
+
+def database(settings: Settings) -> Finding:
+    import sqlalchemy as sa
+
+    if settings.database_url is None:
+        return Finding("database", "ok", f"SQLite at {settings.home / 'trajc.db'}")
+    url = sa.make_url(settings.database_url)
+    shown = url.render_as_string(hide_password=True)
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError as e:
+        words = f"{shown} does not answer ({type(e).__name__})"
+        return Finding("database", "missing", words, "start it, or unset TRAJC_DATABASE_URL to use SQLite")
+    finally:
+        engine.dispose()
+    return Finding("database", "ok", shown)
+
+
+def redis(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        return Finding("redis", "unused", "TRAJC_REDIS_URL is not set: rollouts run in the service's own process")
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        with Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=5) as client:
+            client.ping()
+    except (RedisError, ValueError) as e:
+        words = f"TRAJC_REDIS_URL does not answer ({type(e).__name__})"
+        return Finding("redis", "missing", words, "start it (`redis-server`), or unset TRAJC_REDIS_URL")
+    return Finding("redis", "ok", "answers")
+
+
+def docker_engine(_: Settings) -> Finding:
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=10)
+        try:
+            version = client.version()["Version"]
+        finally:
+            client.close()
+    except DockerException as e:
+        way_out = "install and start Docker (`apt install docker.io`); the search and sql environments do without"
+        return Finding("docker engine", "missing", f"no engine answers ({type(e).__name__}): no SWE rollouts", way_out)
+    return Finding("docker engine", "ok", f"version {version}")
+
+
+def model_endpoint(settings: Settings) -> Finding:
+    if not settings.base_url:
+        words = "TRAJC_BASE_URL is not set: each run names its own endpoint"
+        return Finding("model endpoint", "unused", words, "`trajc oracle` starts one that needs no model")
+    import httpx
+
+    key = settings.model_key.get_secret_value() if settings.model_key else ""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    answers = []
+    for url in settings.base_url:
+        try:
+            response = httpx.get(f"{url}/models", headers=headers, timeout=10)
+            response.raise_for_status()
+        except httpx.HTTPError as e:
+            words = f"{url}/models: {e}"
+            way_out = "start the endpoint, or mend TRAJC_BASE_URL (it ends in /v1) and TRAJC_MODEL_KEY"
+            return Finding("model endpoint", "missing", words, way_out)
+        answers.append(f"{url} serves {', '.join(model['id'] for model in response.json()['data'][:5])}")
+    return Finding("model endpoint", "ok", "; ".join(answers))
+
+
+def datasets(settings: Settings) -> Finding:
+    folder = Path(settings.datasets)
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    return Finding("datasets", "ok", f"{len(names)} in {folder}")
+
+
+CHECKS: dict[str, Check] = {
+    "python": python,
+    "home": home,
+    "database": database,
+    "redis": redis,
+    "docker engine": docker_engine,
+    "model endpoint": model_endpoint,
+    "datasets": datasets,
+}

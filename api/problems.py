@@ -1,0 +1,97 @@
+"""Errors as RFC 9457 problem details: one shape for everything that a caller did wrong."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from envs.errors import TrajcError
+from rollout.database import Conflict, NotFound
+
+MEDIA_TYPE = "application/problem+json"
+TITLES = {
+    400: "Bad request",
+    401: "Not authorised",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    416: "Range not satisfiable",
+    422: "Not valid",
+    500: "Our fault",
+    503: "Not ready",
+}
+
+
+class Problem(Exception):
+    """`detail` is a sentence that names the thing and the way out; `extra` are further members of the body."""
+
+    def __init__(self, status: int, kind: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail, self.extra = status, kind, detail, extra
+
+    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
+        body = {
+            "type": f"urn:trajc:problem:{self.kind}",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+        return JSONResponse(body, self.status, headers, MEDIA_TYPE)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], way_out: str = "") -> Problem:
+    """404 that names what there is, nearest first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    ordered = near + [n for n in names if n not in near]
+    listed = ", ".join(ordered[:20]) or "none yet"
+    more = f" and {len(ordered) - 20} more" if len(ordered) > 20 else ""
+    detail = f"unknown {kind} {name!r}; known: {listed}{more}"
+    return Problem(404, f"unknown-{kind.replace(' ', '-')}", f"{detail}. {way_out}".rstrip(". ") + ".", known=ordered)
+
+
+def from_not_found(error: NotFound) -> Problem:
+    if error.known:
+        return unknown(error.what, error.id, error.known)
+    return Problem(404, f"unknown-{error.what.replace(' ', '-')}", f"no {error.what} {error.id!r}")
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Problem) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(NotFound)
+    async def _not_found(_: Request, error: NotFound) -> JSONResponse:
+        return from_not_found(error).response()
+
+    @app.exception_handler(Conflict)
+    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
+        return Problem(409, "conflict", f"{error}.").response()
+
+    @app.exception_handler(TrajcError)
+    async def _ours(_: Request, error: TrajcError) -> JSONResponse:
+        return Problem(422, error.failure.replace("_", "-"), str(error)).response()
+
+    @app.exception_handler(Exception)
+    async def _fault(_: Request, error: Exception) -> JSONResponse:
+        return Problem(500, "fault", f"a fault of ours ({type(error).__name__}); the service's log has it").response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [{"field": ".".join(str(p) for p in e["loc"]), "message": e["msg"]} for e in error.errors()]
+        words = "; ".join(f"{f['field']}: {f['message']}" for f in faults)
+        return Problem(422, "not-valid", words, faults=faults).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return Problem(error.status_code, "http", str(error.detail)).response(headers)

@@ -1,0 +1,108 @@
+"""Bring a dataset version here over HTTP: resumed where it stopped, checked by checksum, visible only when whole."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from api.client import Client, ServiceError
+
+CHUNK = 1 << 20
+
+
+class PullError(ServiceError):
+    """What arrived is not what the manifest promises."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    name: str
+    version: str
+    folder: Path
+    files: int
+    size: int
+    """Bytes of all files."""
+    fetched: int
+    """Bytes that came over the wire this time."""
+
+
+def pull(
+    client: Client, name: str, version: str, out: Path | None, progress: Callable[[int, int], None] = lambda *_: None
+) -> Pulled:
+    """The version becomes the folder `out/VERSION`, named by its content as it was when published.
+
+    `version` may be `latest`; `out` defaults to `./NAME`. `progress(done, total)` counts bytes. Raises
+    `ServiceError`; `PullError` for a checksum that differs, a path that leaves the folder, or a folder of that name
+    that holds something else.
+    """
+    found = client.get(f"/v1/datasets/{name}/versions/{version}")
+    version = found["version"]
+    folder = (out or Path(name)).absolute() / version
+    files = [(relative(entry["path"]), entry) for entry in found["files"]]
+    total = sum(entry["size"] for _, entry in files)
+    if folder.exists() and any(folder.iterdir()):
+        if all(is_whole(folder / path, entry) for path, entry in files):
+            progress(total, total)
+            return Pulled(name, version, folder, len(files), total, 0)
+        raise PullError(f"{folder} holds something else than {name} {version}; name another --out, or remove it")
+    staging = folder.parent / f".{version}.partial"
+    done = fetched = 0
+    for path, entry in files:
+        base = done
+        fetched += fetch(
+            client,
+            f"/v1/datasets/{name}/versions/{version}/files/{path}",
+            staging / path,
+            entry,
+            lambda size, base=base: progress(base + size, total),  # type: ignore[misc]
+        )
+        done += entry["size"]
+    staging.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rmdir()
+    staging.rename(folder)
+    return Pulled(name, version, folder, len(files), total, fetched)
+
+
+def fetch(client: Client, url: str, target: Path, entry: Mapping[str, Any], progress: Callable[[int], None]) -> int:
+    """One file, from where an earlier attempt stopped. Returns the bytes that were fetched."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    have = target.stat().st_size if target.exists() else 0
+    if have == entry["size"] and is_whole(target, entry):
+        progress(have)
+        return 0
+    if have >= entry["size"]:
+        target.unlink()
+        have = 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": f'"{entry["sha256"]}"'}
+    fetched = 0
+    with client.stream(url, headers) as response:
+        resumed = response.status_code == 206
+        size = have if resumed else 0
+        with target.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_bytes(CHUNK):
+                file.write(chunk)
+                fetched += len(chunk)
+                progress(size + fetched)
+    if not is_whole(target, entry):
+        target.unlink()
+        raise PullError(f"{entry['path']}: its checksum is not the manifest's {entry['sha256']}; pull again")
+    return fetched
+
+
+def is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
+    if not path.is_file() or path.stat().st_size != entry["size"]:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == str(entry["sha256"])
+
+
+def relative(path: str) -> PurePosixPath:
+    """A manifest comes off the wire: no path of it may leave the folder."""
+    parsed = PurePosixPath(path)
+    if parsed.is_absolute() or not parsed.parts or ".." in parsed.parts or "\\" in path:
+        raise PullError(f"the manifest names a file outside its folder: {path!r}")
+    return parsed

@@ -1,0 +1,1 @@
+"""The routes: parse, call one function, shape the answer."""

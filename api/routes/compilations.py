@@ -1,0 +1,52 @@
+"""Compilations: a recipe in, a dataset version out."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.compile_jobs import queue_compilation
+from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.service import Service
+from compiler.recipe import parse_recipe
+from rollout.runs import Compilation
+
+router = APIRouter(prefix="/compilations", tags=["compilations"])
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
+
+
+class CompilationRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
+    """The dataset's name: letters, digits, dots, dashes and underscores."""
+    run: str | None = None
+    """Short for a recipe that names this run and nothing else."""
+    recipe: dict[str, Any] = {}
+
+
+@router.post("", status_code=202)
+async def compile_recipe(wanted: CompilationRequest, service: TheService, key: Key = None) -> dict[str, Any]:
+    return asdict(await asyncio.to_thread(queue, service, wanted, key))
+
+
+@router.get("")
+async def list_compilations(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    page = await asyncio.to_thread(service.store.compilations, cursor, limit)
+    return page_of(page, "compilations", [asdict(c) for c in page.items])
+
+
+@router.get("/{id}")
+async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
+    return asdict(await asyncio.to_thread(service.store.compilation, id))
+
+
+def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
+    """Raises `RecipeError`, or `NotFound` for a run that is not there."""
+    given = wanted.recipe if wanted.run is None else {**wanted.recipe, "run": wanted.run}
+    recipe = parse_recipe(given)
+    if recipe.run is not None:
+        service.store.run(recipe.run)
+    return queue_compilation(service, recipe, wanted.dataset, key)

@@ -1,0 +1,72 @@
+"""Rollouts, their attempts and scores, and the trajectory each left."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from api.problems import Problem
+from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.service import Service
+from api.trajectory_formats import FORMATS, Format, render
+from api.views import rollout_view
+from envs.errors import FailureClass
+from rollout.runs import JobState
+
+router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+
+
+@router.get("")
+async def list_rollouts(
+    service: TheService,
+    run: str | None = None,
+    status: JobState | None = None,
+    environment: str | None = None,
+    failure: FailureClass | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    page = await asyncio.to_thread(
+        service.store.rollouts,
+        run=run,
+        status=status,
+        environment=environment,
+        failure=failure,
+        cursor=cursor,
+        limit=limit,
+    )
+    return page_of(page, "rollouts", [rollout_view(r) for r in page.items])
+
+
+@router.get("/{id}")
+async def one_rollout(id: str, service: TheService) -> dict[str, Any]:
+    return await asyncio.to_thread(whole_view, service, id)
+
+
+@router.post("/{id}/cancel")
+async def cancel_rollout(id: str, service: TheService) -> dict[str, Any]:
+    return rollout_view(await asyncio.to_thread(service.store.cancel_rollout, id))
+
+
+@router.get("/{id}/trajectory")
+async def trajectory_of(
+    id: str, service: TheService, format: Annotated[Format, Query(description=", ".join(FORMATS))] = "trajc"
+) -> Response:
+    """`trajc` is everything; `openai` the messages and tools; `atif` the Agent Trajectory Interchange Format."""
+    data = await asyncio.to_thread(rendered, service, id, format)
+    return Response(data, media_type="application/json")
+
+
+def whole_view(service: Service, id: str) -> dict[str, Any]:
+    rollout = service.store.rollout(id)
+    scores = service.store.scores(rollout.trajectory) if rollout.trajectory else ()
+    return rollout_view(rollout, scores)
+
+
+def rendered(service: Service, id: str, format: Format) -> bytes:
+    rollout = service.store.rollout(id)
+    if rollout.trajectory is None:
+        raise Problem(
+            404, "no-trajectory", f"rollout {id!r} has no trajectory (state {rollout.state}); one appears when it ends"
+        )
+    return render(service.store.trajectory(rollout.trajectory), format)

@@ -1,0 +1,155 @@
+"""Runs: queue, append, seal, watch, hold, cancel, retry."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import Field, ValidationError
+
+from api import endpoints
+from api.jsonl import read_json, split_lines, with_body
+from api.problems import Problem
+from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.service import Service
+from api.task_lines import inline_tasks, read_tasks
+from api.views import run_view
+from envs.errors import FailureClass
+from rollout.runs import RunSpec, TaskRow
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
+JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/ndjson", "application/jsonlines"})
+
+
+class RunRequest(RunSpec):
+    """A `RunSpec` with its tasks: inline, or a task set's name, or none yet (`open`)."""
+
+    model: str = Field(default="", description="Default: TRAJC_MODEL.")
+    tasks: list[dict[str, Any]] | None = None
+    task_set: str | None = None
+    open: bool = False
+    """Whether tasks may be appended later; a run that is not open is sealed at once."""
+
+    def spec(self) -> RunSpec:
+        return RunSpec.model_validate(self.model_dump(exclude={"tasks", "task_set", "open"}))
+
+
+@router.post("", status_code=201)
+async def queue_run(request: Request, service: TheService, key: Key = None, spec: str | None = None) -> dict[str, Any]:
+    """Queue a run, whole or not at all.
+
+    The body is JSON, or JSON lines with one task a line and the other fields in the query's `spec`.
+    """
+    lines = is_json_lines(request)
+    if lines:
+        wanted = parse_request(parse_spec(spec))
+    else:
+        wanted = parse_request(await read_json(request.stream(), service.settings.max_body_bytes))
+    if not wanted.model:
+        if not service.settings.model:
+            raise Problem(422, "no-model", "field model: name the model, or start the service with TRAJC_MODEL")
+        wanted = wanted.model_copy(update={"model": service.settings.model})
+    service.environment(wanted.environment)
+    await endpoints.check_model(service.settings, wanted.model, endpoints.urls_of(service.settings, wanted.base_urls))
+    how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}
+    if lines:
+        run = await with_body(
+            request.stream(),
+            lambda body: service.store.create_run(wanted.spec(), tasks_of(service, body, wanted.environment), **how),
+        )
+    else:
+        rows = given_rows(service, wanted)
+        run = await asyncio.to_thread(service.store.create_run, wanted.spec(), rows, **how)
+    return run_view(run)
+
+
+@router.get("")
+async def list_runs(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    page = await asyncio.to_thread(service.store.runs, cursor, limit)
+    return page_of(page, "runs", [run_view(run) for run in page.items])
+
+
+@router.get("/{id}")
+async def one_run(id: str, service: TheService) -> dict[str, Any]:
+    return run_view(await asyncio.to_thread(service.store.run, id))
+
+
+@router.post("/{id}/tasks")
+async def append_tasks(id: str, request: Request, service: TheService) -> dict[str, Any]:
+    """Append tasks as JSON lines, any number: all of them become visible, or none."""
+    run = await asyncio.to_thread(service.store.run, id)
+    queued = await with_body(
+        request.stream(),
+        lambda body: service.store.append_tasks(id, tasks_of(service, body, run.spec.environment)),
+    )
+    return {"queued": queued, "run": run_view(await asyncio.to_thread(service.store.run, id))}
+
+
+@router.post("/{id}/seal")
+async def seal(id: str, service: TheService) -> dict[str, Any]:
+    return run_view(await asyncio.to_thread(service.store.seal, id))
+
+
+@router.post("/{id}/cancel")
+async def cancel(id: str, service: TheService) -> dict[str, Any]:
+    return run_view(await asyncio.to_thread(service.store.cancel, id))
+
+
+@router.post("/{id}/pause")
+async def pause(id: str, service: TheService) -> dict[str, Any]:
+    return run_view(await asyncio.to_thread(service.store.pause, id))
+
+
+@router.post("/{id}/resume")
+async def resume(id: str, service: TheService) -> dict[str, Any]:
+    return run_view(await asyncio.to_thread(service.store.resume, id))
+
+
+@router.post("/{id}/retry")
+async def retry(
+    id: str, service: TheService, failure: Annotated[list[FailureClass] | None, Query()] = None
+) -> dict[str, Any]:
+    """Queue again what failed, in these classes or in all."""
+    queued = await asyncio.to_thread(service.store.retry, id, failure or ())
+    return {"queued": queued, "run": run_view(await asyncio.to_thread(service.store.run, id))}
+
+
+def is_json_lines(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() in JSON_LINES
+
+
+def parse_spec(text: str | None) -> Any:
+    try:
+        return orjson.loads(text or "{}")
+    except orjson.JSONDecodeError as e:
+        raise Problem(400, "not-json", f"query parameter spec is not JSON: {e}") from None
+
+
+def parse_request(value: Any) -> RunRequest:
+    try:
+        return RunRequest.model_validate(value)
+    except ValidationError as e:
+        faults = [{"field": ".".join(map(str, f["loc"])), "message": f["msg"]} for f in e.errors()]
+        words = "; ".join(f"field {f['field']}: {f['message']}" for f in faults)
+        raise Problem(
+            422, "not-valid", f"{words}; a run has {', '.join(sorted(RunRequest.model_fields))}", faults=faults
+        ) from None
+
+
+def tasks_of(service: Service, body: Iterator[bytes], environment: str) -> Iterator[TaskRow]:
+    return read_tasks(split_lines(body, service.settings.max_task_bytes), service.environment, environment)
+
+
+def given_rows(service: Service, wanted: RunRequest) -> Iterator[TaskRow]:
+    if wanted.tasks is not None and wanted.task_set is not None:
+        raise Problem(422, "not-valid", "fields tasks and task_set exclude each other: give one")
+    if wanted.task_set is not None:
+        return service.store.task_set_rows(wanted.task_set)
+    if wanted.tasks is None and not wanted.open:
+        raise Problem(
+            422, "no-tasks", "no tasks: give tasks (a list), or task_set (a name), or open (true) to append them later"
+        )
+    return inline_tasks(wanted.tasks or (), service.environment, wanted.environment)

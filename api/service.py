@@ -1,0 +1,68 @@
+"""What every route, page and command handler is handed: the store, the blobs, the environments, the settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
+
+from api.problems import unknown
+from api.settings import Settings
+from envs.environment import Environment, Site
+from envs.registry import create, factories
+from rollout.blobs import FolderBlobs
+from rollout.runs import Run
+from rollout.store import Store
+
+
+@dataclass
+class Service:
+    settings: Settings
+    store: Store
+    blobs: FolderBlobs
+    closing: bool = False
+    """Set when the service shuts down: streams look at it and end."""
+    _environments: dict[str, Environment] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    @cached_property
+    def site(self) -> Site:
+        return Site(root=self.settings.home, blobs=self.blobs)
+
+    @property
+    def environment_names(self) -> list[str]:
+        return sorted(factories())
+
+    def environment(self, name: str) -> Environment:
+        """One of each for the process. Raises `Problem` naming the known ones."""
+        if name not in factories():
+            raise unknown("environment", name, factories())
+        with self._lock:
+            if name not in self._environments:
+                self._environments[name] = create(name, self.site)
+            return self._environments[name]
+
+    def every_environment(self) -> dict[str, Environment]:
+        return {name: self.environment(name) for name in self.environment_names}
+
+    def every_run(self) -> Iterator[Run]:
+        """Newest first."""
+        cursor = None
+        while True:
+            page = self.store.runs(cursor, 500)
+            yield from page.items
+            if (cursor := page.next) is None:
+                return
+
+    async def close_environments(self) -> None:
+        for environment in self._environments.values():
+            await environment.close()
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Makes the home folder and brings the database up to date."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    blobs = FolderBlobs(settings.blobs)
+    with Store.open(settings.database, blobs) as store:
+        yield Service(settings, store, blobs)

@@ -1,0 +1,121 @@
+"""Settings: read once from the environment, on this floor only, and handed down as plain values."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingsError(Exception):
+    """A setting cannot be read. The words name the variable, never a secret's value."""
+
+
+class Settings(BaseModel):
+    """Each field is one environment variable: `TRAJC_` and the field's name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".trajc",
+        description="Folder of the database, blobs, corpora, databases and datasets. Default: `~/.trajc`.",
+    )
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL of the database. Default: SQLite at `trajc.db` in the home folder."
+    )
+    redis_url: str | None = Field(default=None, description="Broker for workers on other machines. Default: none.")
+    base_url: tuple[str, ...] = Field(
+        default=(), description="Base URLs of OpenAI-compatible endpoints (ending in `/v1`), separated by commas."
+    )
+    model: str | None = Field(default=None, description="Model name for runs that name none.")
+    model_key: SecretStr | None = Field(
+        default=None, description="API key for the model endpoints. `OPENAI_API_KEY` is read where this is not set."
+    )
+    api_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
+    port: int = Field(default=8420, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    url: str | None = Field(
+        default=None, description="Where the command looks for the service. Default: `http://127.0.0.1:PORT`."
+    )
+    key: SecretStr | None = Field(default=None, description="Bearer key that the command shows to the service.")
+    concurrency: int = Field(default=16, ge=1, description="Rollouts in flight at once in this process.")
+    compile_workers: int = Field(default=1, ge=1, description="Compilations at work at once in this process.")
+    max_task_bytes: int = Field(default=32 << 20, ge=1024, description="Longest single line of a task file, in bytes.")
+    max_body_bytes: int = Field(
+        default=16 << 20, ge=1024, description="Largest JSON body, in bytes. Streamed JSONL is bounded by line."
+    )
+    shutdown_seconds: float = Field(
+        default=20, gt=0, description="Grace that rollouts in flight get to hand back their lease at shutdown."
+    )
+
+    @field_validator("base_url", "api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("base_url")
+    @classmethod
+    def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} must begin with http:// or https://")
+        return tuple(url.rstrip("/") for url in value)
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'trajc.db'}"
+
+    @property
+    def blobs(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def datasets(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def service_url(self) -> str:
+        return (self.url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Raises `SettingsError` naming each variable that cannot be read."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, str] = {
+        name: environ[variable(name)] for name in Settings.model_fields if environ.get(variable(name))
+    }
+    if "model_key" not in values and environ.get("OPENAI_API_KEY"):
+        values["model_key"] = environ["OPENAI_API_KEY"]
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as e:
+        raise SettingsError(
+            "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in e.errors(include_input=False))
+        ) from None
+
+
+def variable(field: str) -> str:
+    return f"TRAJC_{field.upper()}"
+
+
+def settings_table() -> str:
+    """The Markdown table of `docs/settings.md`."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory is not None or field.default in (None, ()) else f"`{field.default}`"
+        rows.append(f"| `{variable(name)}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,104 @@
+"""One line of a task file: the fields of `Task` and its `reference`, checked whole before anything is queued."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from api.jsonl import Line
+from api.problems import Problem
+from envs.environment import Environment
+from envs.errors import TaskError
+from envs.task import Reference, Task
+from rollout.runs import TaskRow
+
+
+class TaskFault(Exception):
+    """What is wrong with one task. `field` is empty where the whole line is."""
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(field, words)
+        self.field, self.words = field, words
+
+    def __str__(self) -> str:
+        return f"field {self.field}: {self.words}" if self.field else self.words
+
+    def at(self, line: int) -> Problem:
+        return Problem(422, "bad-task", f"line {line}, {self}", line=line, field=self.field, words=self.words)
+
+
+def parse_task(value: Any, environment: str | None = None) -> tuple[Task, Reference | None]:
+    """`environment` fills in for tasks that name none. Raises `TaskFault`."""
+    if not isinstance(value, dict):
+        raise TaskFault("", f"a task is a JSON object, not {type(value).__name__}")
+    fields = dict(value)
+    reference = fields.pop("reference", None)
+    if environment is not None:
+        named = fields.setdefault("environment", environment)
+        if named != environment:
+            raise TaskFault("environment", f"the task is for {named!r}, the run for {environment!r}")
+    try:
+        task = Task.model_validate(fields)
+    except ValidationError as e:
+        raise _fault("", e, Task.model_fields) from None
+    if reference is None:
+        return task, None
+    if not isinstance(reference, dict):
+        raise TaskFault("reference", f"must be a JSON object, not {type(reference).__name__}")
+    data = reference["data"] if set(reference) == {"data"} and isinstance(reference["data"], dict) else reference
+    return task, Reference(data=data)
+
+
+def parse_line(line: Line, environment: str | None = None) -> tuple[Task, Reference | None]:
+    try:
+        return parse_task(orjson.loads(line.data), environment)
+    except orjson.JSONDecodeError as e:
+        raise TaskFault("", f"not JSON: {e}").at(line.number) from None
+    except TaskFault as e:
+        raise e.at(line.number) from None
+
+
+def read_tasks(
+    lines: Iterable[Line], environment_of: Callable[[str], Environment], environment: str | None = None
+) -> Iterator[TaskRow]:
+    """Each line parsed, and pinned by its environment. Blocking. Raises `Problem` naming line and field."""
+    for line in lines:
+        task, reference = parse_line(line, environment)
+        try:
+            yield pin(task, reference, environment_of)
+        except TaskFault as e:
+            raise e.at(line.number) from None
+
+
+def inline_tasks(
+    values: Sequence[Any], environment_of: Callable[[str], Environment], environment: str
+) -> Iterator[TaskRow]:
+    """The same for tasks inside a JSON body. Blocking. Raises `Problem` naming position and field."""
+    for position, value in enumerate(values):
+        try:
+            yield pin(*parse_task(value, environment), environment_of)
+        except TaskFault as e:
+            field = f"tasks.{position}" + (f".{e.field}" if e.field else "")
+            raise Problem(422, "bad-task", f"{field}: {e.words}", field=field, words=e.words) from None
+
+
+def pin(task: Task, reference: Reference | None, environment_of: Callable[[str], Environment]) -> TaskRow:
+    """The task with its world's fingerprint filled in. Raises `TaskFault`."""
+    try:
+        return TaskRow(*environment_of(task.environment).pin(task, reference))
+    except TaskError as e:
+        raise TaskFault("", f"task {task.id!r}: {e}") from None
+
+
+def _fault(prefix: str, error: ValidationError, fields: Iterable[str]) -> TaskFault:
+    first = error.errors(include_url=False)[0]
+    field = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])])
+    words = first["msg"]
+    if first["type"] == "extra_forbidden":
+        words = f"no such field; a task has {', '.join(_known(fields))}"
+    return TaskFault(field, words)
+
+
+def _known(fields: Iterable[str]) -> Sequence[str]:
+    return sorted({*fields, "reference"})
