@@ -1,0 +1,1 @@
+"""Sandboxes by the Docker Engine's API: one container for each agent."""

@@ -1,0 +1,116 @@
+"""The Docker engine: connecting, starting containers within bounds, and removing what nobody owns."""
+
+import asyncio
+import time
+from collections.abc import Collection
+
+import aiodocker
+import aiohttp
+
+from envs.errors import SandboxError
+from envs.swe.engine.container import ENFORCES, DockerSandbox, remove
+from envs.swe.engine.options import EXPIRES, SERVICE, container_config
+from envs.swe.engine.words import engine_words
+from envs.swe.sandbox import SandboxSpec
+
+DEFAULT_URL = "unix:///var/run/docker.sock"
+START_SECONDS = 60.0
+ATTEMPTS = 4
+REFUSED = (400, 404)
+"""Answers that another try will not change: a bad request, no such image."""
+
+
+class DockerSandboxes:
+    """Starts one container for each sandbox. Long-lived; belongs to one event loop."""
+
+    enforces = ENFORCES
+
+    def __init__(self, url: str = DEFAULT_URL, starts_at_once: int = 8) -> None:
+        self._url = url
+        self._client: aiodocker.Docker | None = None
+        self._starting = asyncio.Semaphore(starts_at_once)
+
+    @property
+    def client(self) -> aiodocker.Docker:
+        """Raises `SandboxError` where the URL cannot be used."""
+        if self._client is None:
+            self._client = connect(self._url)
+        return self._client
+
+    async def start(self, spec: SandboxSpec) -> DockerSandbox:
+        """Tries again, with a growing pause, what the engine may do better the next time."""
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._starting, asyncio.timeout(START_SECONDS):
+                    return await self._start(spec)
+            except TimeoutError:
+                raise SandboxError(
+                    f"the Docker engine started no container of {spec.image} in {START_SECONDS:.0f} s"
+                ) from None
+            except SandboxError as e:
+                cause = e.__cause__
+                refused = isinstance(cause, aiodocker.DockerError) and cause.status in REFUSED
+                unreachable = isinstance(cause, aiohttp.ClientConnectorError)
+                if refused or unreachable or attempt == ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(0.2 * 4**attempt)
+        raise AssertionError("unreachable")
+
+    async def _start(self, spec: SandboxSpec) -> DockerSandbox:
+        container = None
+        what = f"starting a container of {spec.image}"
+        try:
+            with engine_words(what):
+                config = container_config(spec, time.time() + spec.seconds)
+                container = await self.client.containers.create(config)
+                if spec.seed:
+                    await container.put_archive("/", spec.seed)  # type: ignore[no-untyped-call]
+                await container.start()
+        except BaseException:
+            if container is not None:
+                await asyncio.shield(remove(container))
+            raise
+        return DockerSandbox(container, spec)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await disconnect(client)
+
+
+def connect(url: str = DEFAULT_URL) -> aiodocker.Docker:
+    """A client whose connections are not capped: each open shell holds one."""
+    try:
+        if url.startswith("unix://"):
+            connector = aiohttp.UnixConnector(path=url.removeprefix("unix://"), limit=0)
+            session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout())
+            return aiodocker.Docker("unix://localhost", connector=connector, session=session)
+        return aiodocker.Docker(url)
+    except ValueError as e:
+        raise SandboxError(f"the Docker engine's address {url!r} cannot be used: {e}") from e
+
+
+async def disconnect(client: aiodocker.Docker) -> None:
+    """Close what `connect` opened."""
+    await client.close()
+    await client.session.close()
+
+
+async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "trajc", host: str | None = None) -> int:
+    """Remove this service's containers that no live lease owns: expired ones, and those whose attempt (the label
+    `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Only those of `host`, where one is given.
+
+    Returns how many were removed. Raises `SandboxError`.
+    """
+    wanted = [f"{SERVICE}={service}"] + ([f"trajc.host={host}"] if host else [])
+    with engine_words("listing containers"):
+        found = await client.containers.list(all=True, filters={"label": wanted})
+    now = time.time()
+    removed = 0
+    for container in found:
+        labels = container["Labels"]
+        owner = labels.get("trajc.attempt", "")
+        if float(labels.get(EXPIRES, "inf")) < now or owner not in live:
+            await remove(container)
+            removed += 1
+    return removed

@@ -1,0 +1,50 @@
+"""The agent's edits as a patch against the base commit, whatever was done to the repository in the sandbox.
+
+Root's copy of the base commit is what is compared with; its git directory, index and settings are not the agent's.
+"""
+
+from envs.errors import EnvironmentFailure
+from envs.swe.gitdir import BASE_REPOSITORY
+from envs.swe.sandbox import Sandbox
+
+SETTINGS = "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf=false -c core.quotePath=true"
+PROGRAM = f"""
+cd "$1" || exit 9
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+mkdir "$work/objects" && cp {BASE_REPOSITORY}/index "$work/index" && echo '* binary' > "$work/attributes"
+export GIT_DIR={BASE_REPOSITORY} GIT_WORK_TREE="$1" GIT_INDEX_FILE="$work/index"
+export GIT_OBJECT_DIRECTORY="$work/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES={BASE_REPOSITORY}/objects
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+git {SETTINGS} add -A --ignore-errors . >/dev/null 2>&1
+[ "$2" = binary ] && set -- "$1" "-c core.attributesFile=$work/attributes"
+[ "$2" = text ] && set -- "$1" ""
+git {SETTINGS} $2 diff --cached --binary --no-ext-diff --no-textconv --no-color --no-renames \\
+  --src-prefix=a/ --dst-prefix=b/ --ignore-submodules=all HEAD
+"""
+CLEAN = ["/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C.UTF-8"]
+
+
+async def extract_patch(sandbox: Sandbox, workdir: str) -> tuple[str, str]:
+    """The patch, and "" or the reason why it is not the whole of the edits (it is then empty).
+
+    Raises `SandboxError`, and `EnvironmentFailure` where git itself could not work.
+    """
+    for how in ("text", "binary"):
+        output = await sandbox.execute([*CLEAN, "/bin/bash", "-c", PROGRAM, "patch", workdir, how], 120)
+        if output.left_out:
+            size = len(output.data) + output.left_out
+            return "", f"the patch would be {size} bytes long; remove the large files that were added"
+        if output.ended != "exited":
+            return "", "the patch could not be made in time; remove the large files that were added"
+        if not output.ok:
+            words = output.data.decode("utf-8", "replace").strip()[-400:]
+            if output.code == 9:
+                return "", f"{workdir} is gone"
+            raise EnvironmentFailure(f"the patch could not be extracted (exit code {output.code}): {words}")
+        try:
+            return output.data.decode("utf-8"), ""
+        except UnicodeDecodeError:
+            # A text file in another encoding: written as a binary change, which is plain ASCII.
+            continue
+    raise EnvironmentFailure("the patch is not text even with every change written as binary")

@@ -1,0 +1,130 @@
+"""What an agent's command showed of which file: claims from its words, checked against its output."""
+
+import re
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+from posixpath import normpath
+
+from envs.evidence import FULL, Coverage
+from envs.swe.command import Claim, Lines
+
+NUMBERED = re.compile(rb"^\s*(\d+)[\t:-] ?(.*)$")
+Range = tuple[int, int]
+
+
+def claimed_paths(claim: Claim, workdir: str, known: Collection[str]) -> list[str]:
+    """Repository paths that a claim's word may name: a known file, files that a pattern fits, files in a folder."""
+    root = normpath(workdir)
+    absolute = normpath(claim.word if claim.word.startswith("/") else f"{claim.directory}/{claim.word}")
+    if absolute != root and not absolute.startswith(root + "/"):
+        return []
+    path = absolute[len(root) + 1 :]
+    if path in known:
+        return [path]
+    if any(c in path for c in "*?["):
+        depth = path.count("/")
+        return sorted(k for k in known if k.count("/") == depth and fnmatchcase(k, path))
+    if not claim.whole and claim.lines is None:
+        prefix = f"{path}/" if path else ""
+        return sorted(k for k in known if k.startswith(prefix))
+    return [path] if path and "." in path.rpartition("/")[2] else []
+
+
+def mentioned(raw: bytes, known: Collection[str], directory: str, workdir: str) -> set[str]:
+    """Known files that begin an output line, as `grep -r` and `git diff` name them."""
+    found: set[str] = set()
+    for line in raw.splitlines():
+        head = re.split(rb"[:\s-](?=\d|\s|$)|:", line.removeprefix(b"+++ b/"), maxsplit=1)[0]
+        if not head or len(head) > 4096:
+            continue
+        word = head.decode("utf-8", "replace")
+        found.update(claimed_paths(Claim(word, directory, (1, -1), False), workdir, known))
+    return found & set(known)
+
+
+def shown_of(content: bytes, raw: bytes, shown: Iterable[Range], lines: Lines | None, name: str) -> Coverage | None:
+    """The part of a file that stood in the shown parts of an output; None where nothing of it did.
+
+    `lines` narrows where in the file to look. Exact text is looked for first, then line by line, so that line
+    numbers and path prefixes (of the file called `name`) do not hide it.
+    """
+    starts = _line_starts(content)
+    first, last = _resolved(lines, len(starts))
+    begin = starts[first - 1] if first <= len(starts) else len(content)
+    end = starts[last] if last < len(starts) else len(content)
+    span = content[begin:end].rstrip(b"\n")
+    if not content:
+        return FULL
+    shown = tuple(shown)
+    at = raw.find(span) if span.strip() else -1
+    if at >= 0:
+        ranges = [(max(a, at), min(b, at + len(span))) for a, b in shown]
+        found = [(a - at + begin, b - at + begin) for a, b in ranges if b > a]
+    else:
+        found = _by_lines(content, starts, b"\n".join(raw[a:b] for a, b in shown), (first, last), name)
+    return _coverage(found, content)
+
+
+def line_coverage(content: bytes, first: int, last: int) -> Coverage:
+    """The coverage of lines `first` to `last`, from 1."""
+    starts = _line_starts(content)
+    if not starts or first > len(starts):
+        return FULL if not content else Coverage(kind="snippet")
+    end = starts[last] if last < len(starts) else len(content)
+    return _coverage([(starts[first - 1], end)], content) or FULL
+
+
+def _line_starts(content: bytes) -> list[int]:
+    starts = [0]
+    at = content.find(b"\n")
+    while at >= 0:
+        starts.append(at + 1)
+        at = content.find(b"\n", at + 1)
+    if starts[-1] == len(content):
+        starts.pop()
+    return starts
+
+
+def _resolved(lines: Lines | None, count: int) -> Lines:
+    if lines is None:
+        return 1, count
+    first, last = lines
+    first = max(1, count + first + 1) if first < 0 else first
+    return first, count if last == -1 else min(last, count)
+
+
+def _by_lines(content: bytes, starts: list[int], text: bytes, within: Lines, name: str) -> list[Range]:
+    numbered: set[tuple[int, bytes]] = set()
+    plain: set[bytes] = set()
+    prefixes = (name.encode(), b"./" + name.encode())
+    for line in text.split(b"\n"):
+        line = line.rstrip(b"\r")
+        for prefix in prefixes:
+            if line.startswith(prefix) and line[len(prefix) : len(prefix) + 1] in (b":", b"-"):
+                line = line[len(prefix) + 1 :]
+                break
+        match = NUMBERED.match(line)
+        if match:
+            numbered.add((int(match[1]), match[2].strip()))
+        plain.add(line.strip())
+    found: list[Range] = []
+    for n in range(within[0], within[1] + 1):
+        begin, end = starts[n - 1], starts[n] if n < len(starts) else len(content)
+        line = content[begin:end].strip()
+        if (n, line) in numbered or (len(line) > 3 and line in plain):
+            found.append((begin, end))
+    return found
+
+
+def _coverage(found: list[Range], content: bytes) -> Coverage | None:
+    merged: list[Range] = []
+    for a, b in sorted(found):
+        if merged and not content[merged[-1][1] : a].strip():
+            merged[-1] = merged[-1][0], max(b, merged[-1][1])
+        else:
+            merged.append((a, b))
+    if not merged:
+        return None
+    if len(merged) == 1 and not content[: merged[0][0]].strip() and not content[merged[0][1] :].strip():
+        return FULL
+    return Coverage(kind="partial", ranges=tuple(merged))

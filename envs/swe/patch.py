@@ -1,0 +1,121 @@
+"""Unified diffs as git writes them: which files they touch, and taking some of them out."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import unified_diff
+from itertools import pairwise
+
+HEADER = re.compile(r"^diff --git (.+)$")
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+@dataclass(frozen=True)
+class FilePatch:
+    """One file's part of a diff. `path` is the new name, `old_path` the former one where it differs."""
+
+    path: str
+    text: str
+    old_path: str = ""
+    creates: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path, self.old_path) if self.old_path else (self.path,)
+
+
+def split(patch: str) -> list[FilePatch]:
+    """A diff's parts in order. Diffs without `diff --git` lines (only `---` and `+++`) are understood too."""
+    lines = _lines(patch)
+    starts = [i for i, line in enumerate(lines) if HEADER.match(line)]
+    if not starts:
+        starts = [i for i, line in enumerate(lines[:-1]) if line.startswith("--- ") and lines[i + 1].startswith("+++ ")]
+    return [_part(lines[a:b]) for a, b in pairwise([*starts, len(lines)])]
+
+
+def touched(patch: str) -> list[str]:
+    """Every path that a diff names, old and new, in order and once."""
+    return list(dict.fromkeys(path for part in split(patch) for path in part.paths if path))
+
+
+def without(patch: str, drop: Callable[[FilePatch], bool]) -> tuple[str, list[str]]:
+    """The diff without the parts that `drop` names, and the paths of those."""
+    parts = [(part, drop(part)) for part in split(patch)]
+    return "".join(p.text for p, gone in parts if not gone), [p.path for p, gone in parts if gone]
+
+
+def diff(path: str, before: str | None, after: str | None) -> str:
+    """One text file's change as git writes it; None is a file that does not exist. "" where nothing changed."""
+    if before == after:
+        return ""
+    lines = [f"diff --git a/{path} b/{path}\n"]
+    if before is None:
+        lines.append("new file mode 100644\n")
+    if after is None:
+        lines.append("deleted file mode 100644\n")
+    old = "/dev/null" if before is None else f"a/{path}"
+    new = "/dev/null" if after is None else f"b/{path}"
+    for line in unified_diff(_lines(before), _lines(after), old, new):
+        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(lines)
+
+
+def _lines(text: str | None) -> list[str]:
+    """Only a newline ends a line; what else Python takes for one stays inside."""
+    parts = (text or "").split("\n")
+    return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _part(lines: list[str]) -> FilePatch:
+    old = new = ""
+    creates = False
+    for line in lines:
+        word = line.rstrip("\r\n")
+        if word.startswith("@@") or word.startswith("GIT binary patch"):
+            break
+        if word.startswith("--- "):
+            old = _name(word[4:])
+        elif word.startswith("+++ "):
+            new = _name(word[4:])
+        elif word.startswith(("rename from ", "copy from ")):
+            old = _unquoted(word.split(" ", 2)[2])
+        elif word.startswith(("rename to ", "copy to ")):
+            new = _unquoted(word.split(" ", 2)[2])
+        elif word.startswith("new file mode"):
+            creates = True
+    if not (old or new):
+        old = new = _header_name(lines[0])
+    text = "".join(lines)
+    path = new or old
+    return FilePatch(path=path, text=text, old_path=old if old and old != path else "", creates=creates or not old)
+
+
+def _header_name(line: str) -> str:
+    """`a/P b/P`: both halves are the same where nothing was renamed."""
+    match = HEADER.match(line)
+    rest = match.group(1).rstrip("\r") if match else ""
+    if rest.startswith('"'):
+        first = QUOTED.match(rest)
+        return _name(first.group(0)) if first else rest
+    return rest[: (len(rest) - 1) // 2].removeprefix("a/")
+
+
+def _name(word: str) -> str:
+    """The path of a `---` or `+++` line; "" for /dev/null."""
+    word = _unquoted(word.partition("\t")[0].rstrip())
+    if word == "/dev/null":
+        return ""
+    return word[2:] if word[:2] in ("a/", "b/") else word
+
+
+def _unquoted(word: str) -> str:
+    match = QUOTED.fullmatch(word)
+    if match is None:
+        return word
+    data = re.sub(
+        r"\\([0-7]{3}|.)",
+        lambda m: chr(int(m[1], 8)) if m[1].isdigit() else ESCAPES.get(m[1], m[1]),
+        match.group(1),
+    )
+    return data.encode("latin-1", "replace").decode("utf-8", "replace")

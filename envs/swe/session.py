@@ -1,0 +1,234 @@
+"""One agent's world: a sandbox with the repository in it, and the three tools that work on it."""
+
+import posixpath
+import time
+from typing import Any
+
+from envs.blobs import BlobStore
+from envs.evidence import FULL, SNIPPET, Coverage, Evidence
+from envs.score import Submission
+from envs.swe.command import reading
+from envs.swe.editor import EditRefused, Undo, inserted, replaced, view
+from envs.swe.extract import extract_patch
+from envs.swe.looked import claimed_paths, line_coverage, mentioned, shown_of
+from envs.swe.observed import Observed, ending, observe
+from envs.swe.sandbox import Sandbox
+from envs.swe.tools import BashArguments, EditorArguments
+from envs.swe.tree import media
+from envs.swe.world import SweWorld, Tree
+from envs.tool import MalformedCall, ToolResult
+
+FILE_LIMIT = 4 << 20
+"""Files larger than this are not edited, and are evidence without their bytes."""
+LOOKED_FILES = 64
+"""Files of one command that become evidence with their contents; a `grep -r` may name thousands. Those over it
+are evidence without contents."""
+
+
+class SweSession:
+    def __init__(
+        self, sandbox: Sandbox, world: SweWorld, tree: Tree, blobs: BlobStore, seconds: float, shown_bytes: int
+    ) -> None:
+        self._sandbox = sandbox
+        self._world = world
+        self._tree = tree
+        self._blobs = blobs
+        self._seconds = seconds
+        self._shown_bytes = shown_bytes
+        self._undo = Undo()
+
+    async def call(self, tool: str, arguments: Any) -> ToolResult:
+        began = time.monotonic()
+        if tool == "bash":
+            result = await self._bash(arguments)
+        elif tool == "str_replace_editor":
+            result = await self._edit(arguments)
+        elif tool == "submit":
+            result = await self._submit()
+        else:
+            raise MalformedCall(f"unknown tool {tool!r}; there are bash, str_replace_editor and submit")
+        return result.model_copy(update={"seconds": time.monotonic() - began})
+
+    async def submission(self) -> Submission | None:
+        """The edits so far; None where there are none."""
+        patch, _ = await extract_patch(self._sandbox, self._world.workdir)
+        return Submission(kind="patch", text=patch) if patch else None
+
+    async def close(self) -> None:
+        await self._sandbox.close()
+
+    async def _submit(self) -> ToolResult:
+        patch, reason = await extract_patch(self._sandbox, self._world.workdir)
+        if reason:
+            return ToolResult(text=f"Not handed in: {reason}.", is_error=True)
+        return ToolResult(text="Handed in.", submission=Submission(kind="patch", text=patch))
+
+    async def _bash(self, arguments: BashArguments) -> ToolResult:
+        before = self._sandbox.directory
+        output = await self._sandbox.run(arguments.command, self._seconds)
+        seen = observe(output.data, self._shown_bytes, output.left_out, output.cut_at)
+        last = ending(output, self._seconds, self._sandbox.directory)
+        gap = "\n" if last and seen.text and not seen.text.endswith("\n") else ""
+        text = f"{seen.text}{gap}{last}" or "[no output]"
+        evidence = await self._looked(arguments.command, before, seen) if seen.raw.strip() else []
+        return self._result(text, seen, evidence, is_error=output.ended != "exited")
+
+    def _result(self, text: str, seen: Observed, evidence: list[Evidence], is_error: bool = False) -> ToolResult:
+        return ToolResult(
+            text=text,
+            raw=seen.blob(self._blobs),
+            shown=seen.shown,
+            hidden_bytes=seen.hidden,
+            lost_bytes=seen.lost,
+            is_error=is_error,
+            evidence=tuple(evidence),
+        )
+
+    async def _looked(self, command: str, directory: str, seen: Observed) -> list[Evidence]:
+        """Evidence of every file that the command's words or its output name, as far as the output bears it out."""
+        read = reading(command, directory)
+        workdir, known = self._world.workdir, self._tree.files
+        pieces: list[Evidence] = []
+        done: dict[str, None] = {}
+        for claim in read.claims:
+            for path in claimed_paths(claim, workdir, known):
+                empty = path in known and not known[path].size
+                if path in done or (empty and not claim.whole):
+                    continue
+                if await self._add(pieces, path, seen, claim.lines, len(done) < LOOKED_FILES):
+                    done[path] = None
+        if read.claims:
+            for path in sorted(mentioned(seen.raw, known, read.directory, workdir) - set(done)):
+                if await self._add(pieces, path, seen, None, len(done) < LOOKED_FILES):
+                    done[path] = None
+        if read.lists:
+            pieces.append(self._listing(read.directory, seen))
+        return pieces
+
+    async def _add(
+        self, pieces: list[Evidence], path: str, seen: Observed, lines: tuple[int, int] | None, whole: bool
+    ) -> bool:
+        if not whole:
+            pieces.append(self._file(path, None, SNIPPET))
+            return True
+        content = await self._sandbox.read(f"{self._world.workdir}/{path}", FILE_LIMIT)
+        if content is None:
+            return False
+        coverage = shown_of(content, seen.raw, seen.shown, lines, path)
+        if coverage is None:
+            return False
+        pieces.append(self._file(path, content, coverage))
+        return True
+
+    def _file(self, path: str, content: bytes | None, coverage: Coverage) -> Evidence:
+        blob = self._blobs.put(content, *media(content)) if content is not None else None
+        base = None
+        entry = self._tree.files.get(path)
+        if entry is not None and blob is not None and entry.blob != blob.hash:
+            data = self._blobs.get(entry.blob)
+            base = self._blobs.put(data, *media(data))
+        return Evidence(
+            kind="file",
+            source=path,
+            version=self._world.tree,
+            how="opened",
+            coverage=coverage,
+            blob=blob,
+            base=base,
+            title=path,
+        )
+
+    def _listing(self, directory: str, seen: Observed) -> Evidence:
+        relative = posixpath.relpath(directory, self._world.workdir)
+        return Evidence(
+            kind="listing",
+            source=directory if relative.startswith("..") else relative,
+            version=self._world.tree,
+            how="listed",
+            coverage=FULL if not seen.lost else SNIPPET,
+            blob=self._blobs.put(seen.raw, *media(seen.raw)),
+        )
+
+    async def _edit(self, arguments: EditorArguments) -> ToolResult:
+        path = posixpath.normpath(posixpath.join(self._world.workdir, arguments.path))
+        try:
+            if arguments.command == "view":
+                return await self._view(path, arguments.view_range)
+            if arguments.command == "create":
+                return await self._create(path, arguments.file_text)
+            if arguments.command == "undo_edit":
+                return await self._take_back(path)
+            return await self._change(path, arguments)
+        except EditRefused as e:
+            return ToolResult(text=str(e), is_error=True)
+
+    async def _view(self, path: str, view_range: list[int] | None) -> ToolResult:
+        content = await self._sandbox.read(path, FILE_LIMIT)
+        if content is None:
+            return await self._view_folder(path)
+        text, first, last = view(_text(path, content), view_range)
+        seen = observe(text.encode(), self._shown_bytes)
+        lines = None if (first, last) == (1, content.count(b"\n") + (not content.endswith(b"\n"))) else (first, last)
+        if not seen.hidden:
+            coverage: Coverage | None = line_coverage(content, first, last) if lines else FULL
+        else:
+            coverage = shown_of(content, seen.raw, seen.shown, (first, last), "")
+        evidence = self._evidence_at(path, content, coverage or SNIPPET)
+        return self._result(seen.text, seen, evidence)
+
+    def _evidence_at(self, path: str, content: bytes, coverage: Coverage) -> list[Evidence]:
+        workdir = self._world.workdir.rstrip("/")
+        if not path.startswith(workdir + "/"):
+            return []
+        return [self._file(path[len(workdir) + 1 :], content, coverage)]
+
+    async def _view_folder(self, path: str) -> ToolResult:
+        program = 'cd -- "$0" && find . -mindepth 1 -maxdepth 2 -not -path "*/.*" | sort | sed "s,^\\./,,"'
+        output = await self._sandbox.execute(["/bin/bash", "-c", program, path], 30)
+        if not output.ok:
+            raise EditRefused(f"{path} does not exist (or cannot be read)")
+        seen = observe(output.data, self._shown_bytes)
+        text = f"Files in {path}, two levels deep:\n{seen.text}"
+        return self._result(text, seen, [self._listing(path, seen)])
+
+    async def _create(self, path: str, text: str | None) -> ToolResult:
+        if text is None:
+            raise EditRefused("create needs file_text")
+        former = await self._sandbox.read(path, FILE_LIMIT)
+        await self._write(path, text)
+        self._undo.remember(path, None if former is None else former.decode("utf-8", "surrogateescape"))
+        return ToolResult(text=f"{path} {'was written over' if former is not None else 'was created'}.")
+
+    async def _change(self, path: str, arguments: EditorArguments) -> ToolResult:
+        content = await self._sandbox.read(path, FILE_LIMIT)
+        if content is None:
+            raise EditRefused(f"{path} is no file")
+        before = _text(path, content)
+        change = replaced if arguments.command == "str_replace" else inserted
+        after, around = change(before, arguments)
+        await self._write(path, after)
+        self._undo.remember(path, before)
+        seen = observe(around.encode("utf-8", "replace"), self._shown_bytes)
+        coverage = shown_of(after.encode(), seen.raw, seen.shown, None, "")
+        evidence = self._evidence_at(path, after.encode(), coverage) if coverage else []
+        return ToolResult(text=f"{path} was changed; it now reads there:\n{seen.text}", evidence=tuple(evidence))
+
+    async def _take_back(self, path: str) -> ToolResult:
+        former = self._undo.last(path)
+        if former is None:
+            await self._sandbox.execute(["/bin/rm", "-f", "--", path], 30)
+            return ToolResult(text=f"{path} was removed; it did not exist before.")
+        await self._write(path, former)
+        return ToolResult(text=f"The last edit of {path} was taken back.")
+
+    async def _write(self, path: str, text: str) -> None:
+        reason = await self._sandbox.write(path, text.encode("utf-8", "surrogateescape"))
+        if reason:
+            raise EditRefused(f"{path} could not be written: {reason}")
+
+
+def _text(path: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise EditRefused(f"{path} is not UTF-8 text; use bash") from None

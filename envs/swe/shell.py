@@ -1,0 +1,149 @@
+"""One long-lived bash behind a byte channel: how commands go in, and how their end is known.
+
+The shell reads a command, evaluates it with no input, and answers with a mark that holds a number drawn for this
+command, the exit status, the directory and the exported environment. A command that writes such a mark itself
+deceives only itself. The sandbox behind the channel is what contains it.
+"""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from envs.swe.output import HeadTail
+from envs.swe.sandbox import Bounds, Output
+
+PROGRAM = r"""
+exec 2>&1
+__farewell() {
+  builtin printf '\0%s %s %d %s\0' "$__mark" "$2" "$1" "$PWD"
+  builtin export -p
+  builtin printf '\0%s\0' "$__mark"
+}
+trap '__farewell "$?" gone' EXIT
+while IFS= read -r -d '' __mark && IFS= read -r -d '' __command; do
+  eval "$__command" </dev/null
+  __farewell "$?" here
+done
+"""
+STATE_LIMIT = 256 << 10
+END_SECONDS = 5.0
+"""How long a shell's farewell may take once its end was seen."""
+
+
+class Channel(Protocol):
+    """A program's input and output as raw bytes."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises `SandboxError`."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def exit_code(self) -> int | None:
+        """After the end; None where it is not known."""
+        ...
+
+
+@dataclass
+class State:
+    """What outlives a shell that ended."""
+
+    directory: str
+    exports: bytes = b""
+
+
+@dataclass
+class Ending:
+    """How one command's stream ended: `closed` when the shell itself is gone."""
+
+    code: int | None
+    closed: bool
+    flood: bool = False
+
+
+class Shell:
+    """Raises whatever its channel raises. One command at a time."""
+
+    def __init__(self, channel: Channel, state: State, bounds: Bounds) -> None:
+        self._channel = channel
+        self._state = state
+        self._bounds = bounds
+
+    @classmethod
+    async def open(cls, channel: Channel, state: State, bounds: Bounds, prelude: str = "") -> "Shell":
+        """A shell in the state's directory with its exports; `prelude` runs first, and its output is dropped."""
+        shell = cls(channel, state, bounds)
+        restore = state.exports.decode("utf-8", "surrogateescape")
+        await shell.run(f"{prelude}\n{restore}\ncd -- {_quoted(state.directory)}\ntrue", 30)
+        return shell
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def run(self, command: str, seconds: float) -> Output:
+        """On `timeout` and `flood` the processes still run: the caller sweeps them and drops this shell."""
+        mark = secrets.token_hex(12).encode()
+        kept = HeadTail(self._bounds.keep_bytes)
+        began = time.monotonic()
+        text = command.replace("\0", "").encode("utf-8", "surrogateescape")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._channel.write(mark + b"\0" + text + b"\0")
+                ending = await self._collect(mark, kept)
+        except TimeoutError:
+            ending = None
+        data, left_out, cut_at = kept.result()
+        ended = "timeout" if ending is None else "flood" if ending.flood else "exited"
+        return Output(
+            data=data,
+            left_out=left_out,
+            cut_at=cut_at,
+            code=ending.code if ending is not None and ended == "exited" else None,
+            ended=ended,  # type: ignore[arg-type]
+            seconds=time.monotonic() - began,
+            fresh_shell=ending is None or ending.closed or ending.flood,
+        )
+
+    async def _collect(self, mark: bytes, kept: HeadTail) -> Ending:
+        start = b"\0" + mark + b" "
+        carry = b""
+        while True:
+            chunk = await self._channel.read()
+            if not chunk:
+                kept.feed(carry)
+                return Ending(await self._channel.exit_code(), closed=True)
+            carry += chunk
+            at = carry.find(start)
+            if at >= 0:
+                kept.feed(carry[:at])
+                return await self._farewell(mark, carry[at + len(start) :])
+            keep = len(start) - 1
+            kept.feed(carry[:-keep])
+            carry = carry[-keep:]
+            if kept.total > self._bounds.flood_bytes:
+                return Ending(None, closed=False, flood=True)
+
+    async def _farewell(self, mark: bytes, rest: bytes) -> Ending:
+        end = b"\0" + mark + b"\0"
+        async with asyncio.timeout(END_SECONDS):
+            while end not in rest and len(rest) < STATE_LIMIT:
+                chunk = await self._channel.read()
+                if not chunk:
+                    break
+                rest += chunk
+        head, _, exports = rest.partition(b"\0")
+        here, code, directory = (*head.split(b" ", 2), b"", b"")[:3]
+        whole = exports.endswith(end)
+        if whole:
+            self._state.exports = exports[: -len(end)]
+        if directory.startswith(b"/"):
+            self._state.directory = directory.decode("utf-8", "surrogateescape")
+        return Ending(int(code) if code.isdigit() else None, closed=not whole or here != b"here")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,93 @@
+"""What a test run said about each test: parsers for pytest, unittest and a plain exit code.
+
+A parser takes what the run wrote, its exit status and the ids that are asked about, and answers for each test id
+that the log names. What is not named did not run.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from typing import Literal
+
+Outcome = Literal["passed", "failed", "error", "skipped"]
+Parser = Callable[[str, int | None, Collection[str]], dict[str, Outcome]]
+
+SUMMARY = "short test summary info"
+EXIT_CODE_ID = "exit code"
+PYTEST: dict[str, Outcome] = {
+    "PASSED": "passed",
+    "FAILED": "failed",
+    "ERROR": "error",
+    "XFAIL": "passed",
+    "XPASS": "passed",
+    "SKIPPED": "skipped",
+}
+UNITTEST: dict[str, Outcome] = {
+    "ok": "passed",
+    "FAIL": "failed",
+    "ERROR": "error",
+    "expected failure": "passed",
+    "unexpected success": "failed",
+}
+UNITTEST_LINE = re.compile(r"^(\S+) \(([^)]+)\).*? \.\.\. (.+)$")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def parser_for(command: str) -> Parser:
+    """By the test command's words; a command that is neither pytest nor unittest is judged by its exit status."""
+    if re.search(r"\bpy\.?test\b", command):
+        return pytest_log
+    if re.search(r"\bunittest\b|runtests\.py|\bmanage\.py test\b", command):
+        return unittest_log
+    return exit_code
+
+
+def pytest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str, Outcome]:
+    """The last summary that `-rA` wrote. A failure's line carries the message after the id; an id may itself hold
+    the separator, so the ids asked about are tried first."""
+    lines = COLOUR.sub("", log).splitlines()
+    starts = [i for i, line in enumerate(lines) if SUMMARY in line and line.startswith("=")]
+    found: dict[str, Outcome] = {}
+    for line in lines[starts[-1] + 1 :] if starts else []:
+        word, _, rest = line.partition(" ")
+        outcome = PYTEST.get(word)
+        if outcome is None or not rest:
+            continue
+        found[_pytest_id(rest, asked)] = _worse(outcome, found.get(_pytest_id(rest, asked)))
+    return found
+
+
+def _pytest_id(rest: str, asked: Collection[str]) -> str:
+    rest = rest.strip()
+    if rest in asked or " - " not in rest:
+        return rest
+    pieces = rest.split(" - ")
+    for n in range(len(pieces) - 1, 0, -1):
+        candidate = " - ".join(pieces[:n])
+        if candidate in asked:
+            return candidate
+    return pieces[0]
+
+
+def _worse(new: Outcome, old: Outcome | None) -> Outcome:
+    """A test that passed and whose teardown broke did not pass."""
+    return old if old in ("failed", "error") else new
+
+
+def unittest_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[str, Outcome]:
+    """Lines of `-v`: `test_name (package.module.Class) ... ok`. The id is `test_name (package.module.Class)`; newer
+    Pythons, which repeat the name inside the brackets, give the same id."""
+    found: dict[str, Outcome] = {}
+    for line in COLOUR.sub("", log).splitlines():
+        match = UNITTEST_LINE.match(line)
+        if match is None:
+            continue
+        name, where, word = match.groups()
+        outcome: Outcome | None = "skipped" if word.startswith("skipped") else UNITTEST.get(word.strip())
+        if outcome is not None:
+            found[f"{name} ({where.removesuffix('.' + name)})"] = outcome
+    return found
+
+
+def exit_code(_log: str, code: int | None, asked: Collection[str]) -> dict[str, Outcome]:
+    """Every id asked about passed iff the command ended with 0."""
+    return dict.fromkeys(asked or [EXIT_CODE_ID], "passed" if code == 0 else "failed")
