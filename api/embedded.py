@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from api.compile_jobs import compile_claim, requeue_forgotten
-from api.models import Models
+from api.models import IDLE_SECONDS, Models
 from api.service import Service
 from envs.environment import Environment
-from rollout.client import new_http
 from rollout.engine import Done, Engine, Outcome, Timing
 from rollout.runs import Claim
 from rollout.worker import RolloutHandler
@@ -25,7 +24,7 @@ async def embedded(service: Service) -> AsyncIterator[None]:
     settings = service.settings
     environments: dict[str, Environment] = await asyncio.to_thread(service.every_environment)
     await asyncio.to_thread(requeue_forgotten, service)
-    async with new_http() as http:
+    async with Models(settings) as models:
 
         async def compiles(claim: Claim) -> Outcome:
             return Done(result=await compile_claim(service, claim))
@@ -33,21 +32,29 @@ async def embedded(service: Service) -> AsyncIterator[None]:
         engine = Engine(
             service.store,
             {
-                "rollout": RolloutHandler(service.store, environments, Models(settings, http)),
+                "rollout": RolloutHandler(service.store, environments, models),
                 "compile_shard": compiles,
             },
             worker=f"{socket.gethostname()}:{os.getpid()}",
             concurrency={"rollout": settings.concurrency, "compile_shard": settings.compile_workers},
             timing=Timing(grace=settings.shutdown_seconds),
         )
+        tidying = asyncio.create_task(tidy(models), name="idle pools")
         working = asyncio.create_task(engine.run(), name="engine")
         working.add_done_callback(tell_end)
         try:
             yield
         finally:
             engine.stop()
-            await asyncio.wait([working])
+            tidying.cancel()
+            await asyncio.wait([working, tidying])
             await service.close_environments()
+
+
+async def tidy(models: Models) -> None:
+    while True:
+        await asyncio.sleep(IDLE_SECONDS / 10)
+        await models.close_idle()
 
 
 def tell_end(working: asyncio.Task[None]) -> None:

@@ -1,5 +1,82 @@
-"""`trajc tasks ...`: make, validate and load what tasks are made of."""
+"""`trajc tasks ...`: validate tasks, and make what they stand on. Works on the home folder; needs no service."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from api.cli.terminal import emit, fail, plain_errors, say, settings
+
 app = typer.Typer(help="Make and validate tasks; index a corpus; load a database.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+@app.command("index")
+def index(
+    name: Annotated[str, typer.Argument(help="The corpus.")],
+    source: Annotated[Path, typer.Argument(help="JSON lines, Parquet, or a folder of text, Markdown or HTML.")],
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Where the source names a field differently.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Of documents that name none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Index a corpus for search tasks: resumable, incremental, versioned by content."""
+    from api.cli.progress import bar
+    from api.cli.site import local_site
+    from envs.search.indexing import index_corpus
+
+    columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
+    with plain_errors(), bar(f"index {name}", "documents") as tell:
+        done = index_corpus(
+            source, name, local_site(settings()), columns=columns or None, licence=licence, progress=tell
+        )
+    if as_json:
+        counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged, "removed": done.removed}
+        emit({"corpus": name, "version": done.manifest.version, "documents": done.manifest.documents, **counts})
+    else:
+        say(f"{done.added} added, {done.changed} changed, {done.unchanged} unchanged, {done.removed} removed")
+        print(f"{name} {done.manifest.version}: {done.manifest.documents} documents")
+
+
+@app.command("load-db")
+def load_db(
+    name: Annotated[str, typer.Argument(help="The database.")],
+    source: Annotated[Path, typer.Argument(help="A DuckDB or SQLite file, or a folder of Parquet, CSV or JSON.")],
+    as_json: AsJson = False,
+) -> None:
+    """Load a database for SQL tasks, versioned by its contents."""
+    from api.cli.site import local_site
+    from envs.sql.load import load_database
+
+    with plain_errors():
+        manifest = load_database(source, name, local_site(settings())).manifest
+    if as_json:
+        emit({"database": name, "version": manifest.version, "tables": [t.name for t in manifest.tables]})
+        return
+    for left in manifest.left_out:
+        say(f"left out {left.name}: {left.why}")
+    print(f"{name} {manifest.version}: {len(manifest.tables)} tables")
+
+
+@app.command("validate")
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Task files.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Check task files against this home folder. Names file, line and field of every fault; exits 1 on any."""
+    from api.cli.site import local_site
+    from api.cli.validate import check_file
+
+    with plain_errors():
+        site = local_site(settings())
+        checked = [check_file(path, site) for path in files]
+    faults = [fault for one in checked for fault in one.faults]
+    if as_json:
+        emit({"tasks": sum(one.tasks for one in checked), "faults": [vars(fault) for fault in faults]})
+    else:
+        for fault in faults:
+            print(f"{fault.file}:{fault.line}: {fault.field + ': ' if fault.field else ''}{fault.words}")
+        say(f"{sum(one.tasks for one in checked)} tasks are valid, {len(faults)} lines are not")
+    if faults:
+        fail(f"{len(faults)} faults")
