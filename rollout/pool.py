@@ -17,7 +17,7 @@ import aiohttp
 
 from rollout.balance import BREAKER, Breaker, choose
 from rollout.capacity import BOUNDS, Bounds, read_metrics
-from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses, new_http
+from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses
 from rollout.member import Endpoint, Member, Status
 from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
@@ -39,13 +39,15 @@ POLICY = Policy()
 
 
 class Pool:
-    """A `Model`. Use as `async with`: it reads the engines' figures while it is open."""
+    """A `Model`. `http` (see `new_http`) may be shared; who made it closes it. From its first call until `close` it
+    reads the engines' figures in a task of its own."""
 
     def __init__(
         self,
         model: str,
         endpoints: Iterable[Endpoint],
         *,
+        http: aiohttp.ClientSession,
         policy: Policy = POLICY,
         timeouts: Timeouts = TIMEOUTS,
         backoff: Backoff = BACKOFF,
@@ -57,25 +59,24 @@ class Pool:
         self._clock, self._chance = clock, chance
         self._members: dict[str, Member] = {}
         self._stranded: deque[tuple[float, asyncio.Future[Member]]] = deque()
-        self._http: aiohttp.ClientSession | None = None
+        self._http = http
         self._reader: asyncio.Task[None] | None = None
-        self._initial = tuple(endpoints)
+        for endpoint in endpoints:
+            self.add(endpoint)
 
     async def __aenter__(self) -> "Pool":
-        self._http = new_http()
-        for endpoint in self._initial:
-            self.add(endpoint)
-        self._reader = asyncio.create_task(self._read_for_ever(), name=f"metrics of {self.name}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Calls that wait for a slot are cancelled."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
         for waiter in [w for m in self._members.values() for w in m.queue] + [w for _, w in self._stranded]:
             waiter.cancel()
-        if self._http is not None:
-            await self._http.close()
 
     def add(self, endpoint: Endpoint) -> None:
         """A new endpoint takes calls at once. Adding one that is there changes nothing."""
@@ -102,6 +103,8 @@ class Pool:
         return len(self._stranded)
 
     async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_for_ever(), name=f"figures of {self.name}")
         return await persist(
             lambda: self._once(conversation, sampling),
             self._backoff,

@@ -85,7 +85,7 @@ class ScriptedModel:
 
 def read_actions(path: Path) -> dict[str, tuple[Reply, ...]]:
     """Recorded action sequences by task id: JSONL of `{"task": id, "actions": [...]}`, where an action is a tool
-    call `{"tool", "arguments"}`, several at once `{"calls": [...]}`, or a plain message `{"text"}`; each may have
+    call `{"name", "arguments"}`, several at once `{"calls": [...]}`, or a plain message `{"content"}`; each may have
     `reasoning`. Raises `ValueError` naming file and line."""
     with path.open("rb") as lines:
         return dict(_sequence(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
@@ -102,8 +102,8 @@ def _sequence(path: Path, number: int, line: bytes) -> tuple[str, tuple[Reply, .
 def _actions(actions: Iterable[dict[str, Any]]) -> Iterable[Reply]:
     for action in actions:
         reasoning = action.get("reasoning")
-        if "text" in action:
-            yield say(action["text"], reasoning=reasoning)
+        if "content" in action:
+            yield say(action["content"], reasoning=reasoning)
         else:
             wanted = action.get("calls", [action])
-            yield calls(*((w["tool"], w.get("arguments")) for w in wanted), reasoning=reasoning)
+            yield calls(*((w["name"], w.get("arguments")) for w in wanted), reasoning=reasoning)
