@@ -16,7 +16,7 @@ def lit(character: Character, second: float) -> bool:
         return phase < period / 2
     step = 2 * FLASH
     flash = phase < character.group * step and phase % step < FLASH
-    return flash if character.kind == "occulting" else not flash
+    return not flash if character.kind == "occulting" else flash
 
 
 def seconds_of_light(character: Character, step: float = 0.1) -> float:

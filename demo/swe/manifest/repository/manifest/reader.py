@@ -25,7 +25,7 @@ def read_line(line: str, number: int) -> Item:
     if unit.lower() not in UNITS:
         raise ManifestError(f"line {number}: unknown unit {unit!r}")
     try:
-        amount = float(weight.replace(",", ""))
+        amount = float(weight.replace(" ", "").replace(",", "."))
     except ValueError:
         raise ManifestError(f"line {number}: {weight!r} is no weight") from None
     return Item(mark, description, amount * UNITS[unit.lower()])

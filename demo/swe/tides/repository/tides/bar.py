@@ -18,11 +18,11 @@ def windows(turns: list[Turn], charted: float, draught: float, clearance: float 
     start = None
     last = turns[-1].minute
     for minute in range(turns[0].minute, last + 1):
-        enough = depth(turns, charted, minute) > needed
+        enough = depth(turns, charted, minute) >= needed
         if enough and start is None:
             start = minute
         if not enough and start is not None:
-            found.append((start, minute))
+            found.append((start, minute - 1))
             start = None
     if start is not None:
         found.append((start, last))
