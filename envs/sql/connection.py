@@ -1,0 +1,51 @@
+"""A read-only DuckDB connection that reaches nothing but its own file.
+
+Opening order matters: the database's handle is opened first, then the file system and the settings are locked.
+DuckDB keeps the database's own path and its `.wal` reachable under `enable_external_access=false` alone, so the
+whole local file system is disabled as well.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+NOWHERE = "/nonexistent"
+MEMORY = "512MB"
+
+
+def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY) -> Any:
+    """A `DuckDBPyConnection`. `seconds` bounds each query as far as DuckDB can interrupt it; what it cannot
+    interrupt, the worker's owner kills."""
+    config: dict[str, Any] = {
+        "allow_community_extensions": "false",
+        "allow_unsigned_extensions": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_extension_repositories": "forbidden",
+        "extension_directories": "[]",
+        "allow_persistent_secrets": "false",
+        "default_secret_storage": "memory",
+        "secret_directory": NOWHERE,
+        "home_directory": NOWHERE,
+        "python_enable_replacements": "false",
+        "python_scan_all_frames": "false",
+        "memory_limit": memory,
+        "threads": "1",
+        "temp_directory": "",
+        "max_temp_directory_size": "0B",
+        "max_execution_time": str(int(seconds * 1000)),
+        "max_expression_depth": "250",
+        "enable_external_file_cache": "false",
+        "allowed_configs": "[]",
+    }
+    connection = duckdb.connect(str(path), read_only=True, config=config)
+    try:
+        # After temp_directory, and in this order: given in the configuration, the first two refuse to open.
+        connection.execute("SET enable_external_access=false")
+        connection.execute("SET disabled_filesystems='LocalFileSystem'")
+        connection.execute("SET lock_configuration=true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,90 @@
+"""Other dialects' SQL as DuckDB's. sqlglot does the translating; what it leaves is mended here."""
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from envs.sql.guard import check_bounds
+from envs.sql.refusal import Unparsable
+
+KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql", "redshift", "oracle", "spark"})
+LOOSE_GROUPS = frozenset({"mysql", "sqlite"})
+"""Dialects where a column beside aggregates need not be grouped: any row's value is taken."""
+
+
+def translate(sql: str, dialect: str) -> str:
+    """The statements of `sql` in DuckDB's dialect. Raises `Unparsable`, and `Refused` beyond the guard's bounds."""
+    check_bounds(sql, dialect)
+    try:
+        return "; ".join(sqlglot.transpile(sql, read=dialect, write="duckdb"))
+    except (SqlglotError, RecursionError, ValueError) as e:
+        raise Unparsable(f"this cannot be read as {dialect} SQL: {str(e).splitlines()[0]}") from e
+
+
+def loosen_groups(sql: str) -> str:
+    """DuckDB's query with `any_value()` around each column that is neither grouped nor aggregated.
+
+    MySQL (without ONLY_FULL_GROUP_BY, and with it where a key decides the column) and SQLite take such queries.
+    """
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    for select in tree.find_all(exp.Select):
+        if select.args.get("group") or any(_aggregate_in(p, select) for p in select.expressions):
+            _loosen(select)
+    return tree.sql(dialect="duckdb")
+
+
+def _loosen(select: exp.Select) -> None:
+    group = select.args.get("group")
+    if group is not None and group.args.get("all"):
+        return
+    grouped = {_key(e) for e in group.expressions} if group is not None else set()
+    grouped |= {
+        e.name.casefold() for e in (group.expressions if group is not None else ()) if isinstance(e, exp.Column)
+    }
+    positions = {int(e.name) for e in (group.expressions if group is not None else ()) if _is_position(e)}
+    aliases = {p.alias.casefold() for p in select.expressions if p.alias}
+    for number, projection in enumerate(select.expressions, 1):
+        if number in positions or _key(projection.unalias()) in grouped:
+            continue
+        name = projection.output_name if isinstance(projection, exp.Column) else ""
+        changed = _wrap(projection, select, grouped)
+        if name and changed is not projection:
+            projection.replace(exp.alias_(changed, name, quoted=True))
+    for part in ("having", "order"):
+        clause = select.args.get(part)
+        for column in list(clause.find_all(exp.Column)) if clause is not None else ():
+            if column.table or column.name.casefold() not in aliases:
+                _wrap(column, select, grouped, replace=True)
+
+
+def _wrap(node: exp.Expr, select: exp.Select, grouped: set[str], replace: bool = False) -> exp.Expr:
+    """Wrap the bare columns under `node`; a node that is itself such a column is returned wrapped."""
+    if isinstance(node, exp.Column) and not replace:
+        return exp.AnyValue(this=node.copy()) if _is_bare(node, select, grouped) else node
+    for column in list(node.find_all(exp.Column)):
+        if _is_bare(column, select, grouped):
+            column.replace(exp.AnyValue(this=column.copy()))
+    return node
+
+
+def _is_bare(column: exp.Column, select: exp.Select, grouped: set[str]) -> bool:
+    if column.name.casefold() in grouped or _key(column) in grouped:
+        return False
+    if column.find_ancestor(exp.AggFunc, exp.Window, exp.Select) is not select:
+        return False
+    return not isinstance(column.this, exp.Star)
+
+
+def _aggregate_in(projection: exp.Expr, select: exp.Select) -> bool:
+    return any(
+        found.find_ancestor(exp.Select) is select and not isinstance(found.parent, exp.Window)
+        for found in projection.find_all(exp.AggFunc)
+    )
+
+
+def _is_position(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
+
+
+def _key(node: exp.Expr) -> str:
+    return str(node.sql(dialect="duckdb")).casefold()

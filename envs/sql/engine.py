@@ -1,0 +1,204 @@
+"""One database, ready for statements: habits, guard, dialects and the locked connection put together.
+
+Runs inside a worker process. Everything it gives back is JSON, for the pipe to the parent.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+from sqlglot import exp
+
+from envs.sql.connection import MEMORY, open_locked
+from envs.sql.ddl import named
+from envs.sql.dialect import KNOWN, LOOSE_GROUPS, loosen_groups, translate
+from envs.sql.guard import Checked, Guard
+from envs.sql.habits import Listing, Plan, Summary, answer_habit
+from envs.sql.lineage import tables_read
+from envs.sql.manifest import Manifest
+from envs.sql.refusal import Refused, Unparsable
+from envs.sql.values import converter, number
+
+CHUNK = 1024
+MAX_WORDS = 2_000
+_STEADY_SEED = 0.42
+_TELLING = ("EXPLAIN ", "DESCRIBE ")
+"""Statements that tell of tables without reading their rows."""
+_UNGROUPED = "must appear in the GROUP BY clause"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One statement for an engine."""
+
+    sql: str
+    dialect: str | None = None
+    dialect_first: bool = False
+    """Whether `sql` is known to be in `dialect` (a gold query); otherwise DuckDB's reading is tried first."""
+    habits: bool = True
+    """Whether SHOW, DESCRIBE and the like are answered; otherwise only queries are."""
+    max_rows: int = 10_000
+    max_bytes: int = 8 * 1024 * 1024
+    max_count: int = 100_000
+    """Rows are counted, beyond those kept, up to here."""
+
+
+class Engine:
+    """Owns the connection; each statement gets a cursor of its own."""
+
+    def __init__(self, path: Path, manifest: Manifest, seconds: float = 30, memory: str = MEMORY) -> None:
+        self._connection = open_locked(path, seconds, memory)
+        self._manifest = manifest
+        self._guard = Guard(manifest)
+        self._secrets = re.compile("|".join(re.escape(str(p)) for p in (path, path.parent)))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def run(self, ask: Ask) -> bytes:
+        """The reply as JSON bytes (see `envs.sql.reply.Reply`). Raises nothing that a statement can cause, except
+        `MemoryError`."""
+        try:
+            if ask.habits:
+                habit = answer_habit(ask.sql, self._manifest)
+                if isinstance(habit, Listing):
+                    return _listing(habit)
+                if isinstance(habit, Plan):
+                    return self._first_that_runs(ask, habit.verb, habit.sql)
+                if isinstance(habit, Summary):
+                    checked = self._guard.check(f"SELECT * FROM {named(habit.relation.name)}")
+                    return self._execute(checked, ask, f"SUMMARIZE {named(habit.relation.name)}")
+            return self._first_that_runs(ask, "", ask.sql)
+        except Refused as e:
+            return _failure("refused", str(e))
+        except duckdb.Error as e:
+            return _failure("error", self._words(e))
+
+    def _first_that_runs(self, ask: Ask, verb: str, sql: str) -> bytes:
+        """The readings of a statement one after the other; when none runs, the fault of the first that parsed."""
+        faults: list[Exception] = []
+        for reading in _readings(ask, sql):
+            try:
+                text = reading()
+                return self._checked_run(text, ask, verb, note=text if text != sql else "")
+            except (Refused, duckdb.Error) as e:
+                faults.append(e)
+                if isinstance(e, (duckdb.InterruptException, duckdb.OutOfMemoryException)):
+                    break
+        raise next((fault for fault in faults if not isinstance(fault, Unparsable)), faults[0])
+
+    def _checked_run(self, sql: str, ask: Ask, verb: str, note: str) -> bytes:
+        checked = self._guard.check(sql)
+        try:
+            return self._execute(checked, ask, f"{verb} {checked.sql}" if verb else checked.sql, note)
+        except duckdb.BinderException as e:
+            if ask.dialect not in LOOSE_GROUPS or _UNGROUPED not in str(e):
+                raise
+            loose = loosen_groups(checked.sql)
+            return self._execute(self._guard.check(loose), ask, f"{verb} {loose}" if verb else loose, loose)
+
+    def _execute(self, checked: Checked, ask: Ask, statement: str, note: str = "") -> bytes:
+        cursor = self._connection.cursor()
+        try:
+            if checked.tree.find(exp.Rand, exp.Uuid):
+                cursor.execute(f"SELECT setseed({_STEADY_SEED})")
+            cursor.execute(statement)
+            columns = [(column[0], str(column[1])) for column in cursor.description]
+            kept, count, more, left = _fetch(cursor, [kind for _, kind in columns], ask)
+        finally:
+            cursor.close()
+        tables = tables_read(checked.tree, self._manifest)
+        listed = tuple(table.name for table in self._manifest.tables) if checked.catalog else ()
+        if statement.startswith(_TELLING):
+            tables, listed = (), tables
+        head = orjson.dumps(
+            {
+                "ok": True,
+                "columns": columns,
+                "count": count,
+                "more": more,
+                "left": left,
+                "tables": tables,
+                "listed": listed,
+                "sql": statement,
+                "note": note,
+                "query": statement == checked.sql,
+            }
+        )
+        return head[:-1] + b',"rows":[' + b",".join(kept) + b"]}"
+
+    def _words(self, error: duckdb.Error) -> str:
+        if isinstance(error, duckdb.InterruptException):
+            return "the query ran out of time and was stopped"
+        words = self._secrets.sub(self._manifest.database, str(error))
+        words = words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + " ..."
+        return words + self._hint(words)
+
+    def _hint(self, words: str) -> str:
+        """The columns of the tables that the failed statement names, which DuckDB does not always tell."""
+        if "Referenced column" not in words and "does not have a column" not in words:
+            return ""
+        named_here = [
+            r for r in self._manifest.relations if re.search(rf"\b{re.escape(r.name)}\b", words, re.IGNORECASE)
+        ]
+        lines = [f"Columns of {r.name}: {', '.join(c.name for c in r.columns)}" for r in named_here[:4]]
+        return "\n" + "\n".join(lines) if lines else ""
+
+
+def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:
+    as_it_is: Callable[[], str] = lambda: sql  # noqa: E731
+    dialect = ask.dialect if ask.dialect in KNOWN else "mysql" if "`" in sql else None
+    if dialect is None:
+        return [as_it_is]
+    translated: Callable[[], str] = lambda: translate(sql, dialect)  # noqa: E731
+    return [translated, as_it_is] if ask.dialect_first else [as_it_is, translated]
+
+
+def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool, int]:
+    """Rows as JSON, the number counted, whether there are more still, and how many counted ones were not kept."""
+    convert = converter(types, number)
+    kept: list[bytes] = []
+    size = count = 0
+    keeping = True
+    while rows := cursor.fetchmany(CHUNK):
+        count += len(rows)
+        if keeping:
+            for row in rows:
+                text = orjson.dumps(convert(row))
+                size += len(text) + 1
+                if len(kept) >= ask.max_rows or size > ask.max_bytes:
+                    keeping = False
+                    break
+                kept.append(text)
+        if count >= ask.max_count:
+            more = len(rows) == CHUNK and bool(cursor.fetchmany(1))
+            return kept, count, more, count - len(kept)
+        if len(rows) < CHUNK:
+            break
+    return kept, count, False, count - len(kept)
+
+
+def _listing(found: Listing) -> bytes:
+    return orjson.dumps(
+        {
+            "ok": True,
+            "columns": [(name, "VARCHAR") for name in found.columns],
+            "count": len(found.rows),
+            "more": False,
+            "left": 0,
+            "tables": [],
+            "listed": found.tables,
+            "sql": "",
+            "note": "",
+            "query": False,
+            "rows": found.rows,
+        }
+    )
+
+
+def _failure(kind: str, words: str) -> bytes:
+    return orjson.dumps({"ok": False, "kind": kind, "words": words})

@@ -1,0 +1,214 @@
+"""Layer one: which statements may run at all, decided on the text alone.
+
+A statement passes when it is short and shallow enough to parse, is exactly one query, is made of allowed nodes,
+names known relations only, calls allowed functions only, and DuckDB's own parser reads it the same way. What
+cannot be parsed is refused. The guard knows names, not contents: it needs a manifest and no open database.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.scope import Scope, traverse_scope
+from sqlglot.tokenizer_core import TokenType
+
+from envs.sql.ducktree import duck_tree
+from envs.sql.functions import TABLE_FUNCTIONS, allowed_classes, allowed_functions
+from envs.sql.manifest import Manifest, near
+from envs.sql.metadata import drop_home, replace_catalog
+from envs.sql.nodes import NODES, READABLE, WRITES
+from envs.sql.refusal import Refused, UnknownTable, Unparsable
+
+MAX_LENGTH = 20_000
+MAX_DEPTH = 60
+MAX_TOKENS = 8_000
+_OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
+_CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+_RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
+"""Prefix operators: a run of them nests as brackets do."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A query that may run."""
+
+    sql: str
+    """What to run: the statement itself, or its rewriting where it named this database or the catalog."""
+    tree: exp.Expr
+    """sqlglot's reading of `sql`, with catalog tables already replaced."""
+    catalog: bool = False
+    """Whether it asks for the catalog (`sqlite_master`, `information_schema`)."""
+
+
+class Guard:
+    """The border of one database version."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._known = {relation.name.casefold() for relation in manifest.relations}
+
+    def check(self, sql: str) -> Checked:
+        """Raises `Refused`, `UnknownTable` or `Unparsable`; each says what is wrong in words for the agent."""
+        tree = parse(sql)
+        if isinstance(tree, exp.Pivot):
+            # A PIVOT statement on its own; as a FROM item it has scopes like everything else.
+            tree = exp.select("*").from_(exp.Subquery(this=tree))
+        if not isinstance(tree, exp.Query):
+            raise _not_a_query(tree)
+        catalog = replace_catalog(tree, self._manifest)
+        rewritten = drop_home(tree, self._manifest) or catalog
+        self._check_nodes(tree)
+        self._check_tables(tree)
+        text = tree.sql(dialect="duckdb") if rewritten else _one_statement(sql)
+        self._check_duckdb(text)
+        return Checked(sql=text, tree=tree, catalog=catalog)
+
+    def _check_nodes(self, tree: exp.Expr) -> None:
+        functions, classes = allowed_functions(), allowed_classes()
+        for node in tree.walk():
+            kind = type(node)
+            if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
+                name = node.name.lower()
+                if name not in functions and name not in TABLE_FUNCTIONS:
+                    raise Refused(_no_function(node.name))
+            elif isinstance(node, exp.Func):
+                if kind not in classes:
+                    raise Refused(_no_function(node.sql_name()))
+            elif kind not in NODES:
+                raise _not_allowed(kind.__name__)
+            elif kind is exp.Select and node.args.get("into"):
+                raise _not_allowed("Into")
+
+    def _check_tables(self, tree: exp.Expr) -> None:
+        ctes = cte_references(tree)
+        for table in tree.find_all(exp.Table):
+            if id(table) in ctes:
+                continue
+            if isinstance(table.this, exp.Func):
+                name = table.this.name if isinstance(table.this, exp.Anonymous) else table.this.sql_name()
+                if name.lower() not in TABLE_FUNCTIONS:
+                    raise Refused(_no_function(name))
+                continue
+            if isinstance(table.this, exp.Identifier):
+                self._check_relation(table.name, table.db, table.catalog)
+            elif not isinstance(table.this, exp.Query):
+                raise Refused(f"{table.sql(dialect='duckdb')!r} is not a table of this database")
+
+    def _check_relation(self, name: str, schema: str, catalog: str) -> None:
+        at_home = schema.casefold() in ("", "main") and catalog == ""
+        if not at_home or name.casefold() not in self._known:
+            raise unknown_table(".".join(part for part in (catalog, schema, name) if part), self._manifest)
+
+    def _check_duckdb(self, sql: str) -> None:
+        tree = duck_tree(sql)
+        if tree is None:
+            return
+        for catalog, schema, name in sorted(tree.tables):
+            if not (name in tree.ctes and not schema):
+                self._check_relation(name, schema, catalog)
+        functions = allowed_functions()
+        for _, name in sorted(tree.functions):
+            if name[:1].isalpha() and name not in functions and name not in TABLE_FUNCTIONS:
+                raise Refused(_no_function(name))
+        for _, name in sorted(tree.table_functions):
+            if name not in TABLE_FUNCTIONS:
+                raise Refused(_no_function(name))
+
+
+def parse(sql: str, dialect: str = "duckdb") -> exp.Expr:
+    """The one statement in `sql`. Bounds come before parsing: deep nesting can crash a compiled parser."""
+    check_bounds(sql, dialect)
+    try:
+        statements = [tree for tree in sqlglot.parse(sql, dialect=dialect) if tree is not None]
+    except (SqlglotError, RecursionError, ValueError) as e:
+        raise Unparsable(f"this cannot be read as SQL: {_first_line(e)}") from e
+    statements = [tree for tree in statements if not isinstance(tree, exp.Semicolon)]
+    if not statements:
+        raise Refused("there is no statement here")
+    if len(statements) > 1:
+        raise Refused(f"one statement at a time: this holds {len(statements)}")
+    tree: exp.Expr = statements[0]
+    return tree
+
+
+def check_bounds(sql: str, dialect: str = "duckdb") -> None:
+    if len(sql) > MAX_LENGTH:
+        raise Refused(f"a statement may have at most {MAX_LENGTH:,} characters; this one has {len(sql):,}")
+    if "\0" in sql:
+        raise Refused("a statement may not hold a NUL character")
+    try:
+        tokens = sqlglot.tokenize(sql, dialect=dialect)
+    except SqlglotError as e:
+        raise Unparsable(f"this cannot be read as SQL: {_first_line(e)}") from e
+    if len(tokens) > MAX_TOKENS:
+        raise Refused(f"a statement may have at most {MAX_TOKENS:,} words and signs; this one has {len(tokens):,}")
+    if _depth(token.token_type for token in tokens) > MAX_DEPTH:
+        raise Refused(f"brackets, CASEs or signs nest more than {MAX_DEPTH} deep")
+
+
+def _depth(kinds: Iterable[TokenType]) -> int:
+    depth = deepest = run = 0
+    for kind in kinds:
+        run = run + 1 if kind in _RUNS else 0
+        if kind in _OPEN:
+            depth += 1
+        elif kind in _CLOSE:
+            depth = max(0, depth - 1)
+        deepest = max(deepest, depth + run)
+    return deepest
+
+
+def cte_references(tree: exp.Expr) -> set[int]:
+    """Ids of the `Table` nodes that name a CTE in scope; every other one names a relation of the database."""
+    found = set()
+    for scope in traverse_scope(tree):
+        for table in scope.tables:
+            if not table.db and isinstance(scope.sources.get(table.name), Scope) and _is_cte(scope, table.name):
+                found.add(id(table))
+    return found
+
+
+def _is_cte(scope: Scope, name: str) -> bool:
+    return name in scope.cte_sources
+
+
+def unknown_table(name: str, manifest: Manifest) -> UnknownTable:
+    names = [relation.name for relation in manifest.relations]
+    close = near(name.rsplit(".", 1)[-1], names)
+    hint = f" Near names: {', '.join(close)}." if close else ""
+    listed = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+    return UnknownTable(
+        name, f"there is no table {name!r} in the database {manifest.database}.{hint} Tables: {listed}."
+    )
+
+
+def _not_a_query(tree: exp.Expr) -> Refused:
+    if isinstance(tree, exp.Command):
+        return _not_allowed(str(tree.this).upper(), command=True)
+    return _not_allowed(type(tree).__name__)
+
+
+def _not_allowed(kind: str, command: bool = False) -> Refused:
+    what = kind if command else READABLE.get(kind, kind.upper())
+    if kind in WRITES:
+        return Refused(f"{what} is refused: the database is read-only, and only queries (SELECT, WITH ...) are run.")
+    verb = "are" if what == "query parameters" else "is"
+    return Refused(f"{what} {verb} refused: only queries (SELECT, WITH, VALUES, FROM ...) over this database are run.")
+
+
+def _no_function(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), sorted(allowed_functions()), cutoff=0.75)
+    hint = f" Near names: {', '.join(close)}." if close else ""
+    return f"the function {name!r} is unknown or not allowed here.{hint}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _one_statement(sql: str) -> str:
+    return sql.strip().rstrip(";").strip() or sql

@@ -1,0 +1,106 @@
+"""Which tables and columns a query read, views and CTEs resolved."""
+
+from collections.abc import Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
+
+from envs.sql.manifest import Manifest, Table, View
+
+
+def tables_read(query: str | exp.Expr, manifest: Manifest, dialect: str = "duckdb") -> tuple[str, ...]:
+    """Names of the base tables that the query's result depends on, sorted, in the manifest's own spelling.
+
+    A CTE that nothing refers to is not read; a view stands for the tables behind it. Names that the manifest does
+    not know are left out. Raises `sqlglot.errors.ParseError` for what is no SQL.
+    """
+    tree = sqlglot.parse_one(query, dialect=dialect) if isinstance(query, str) else query
+    found: set[str] = set()
+    _collect(tree, manifest, found, frozenset())
+    return tuple(sorted(found))
+
+
+def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dict[str, tuple[str, ...]]:
+    """Columns of each base table that the query mentions, sorted; `*` counts as all. For PIVOT, COLUMNS() and
+    struct stars, which cannot be told apart, every column of the tables read."""
+    tables = tables_read(query, manifest, dialect)
+    whole = {name: _all_columns(manifest, name) for name in tables}
+    tree = sqlglot.parse_one(query, dialect=dialect)
+    if tree.find(exp.Pivot, exp.Columns):
+        return whole
+    schema = {r.name: {c.name: c.type for c in r.columns} for r in manifest.relations}
+    try:
+        expanded = _with_views(tree, manifest)
+        qualified = qualify(
+            expanded, schema=dict[str, object](schema), dialect="duckdb", validate_qualify_columns=False
+        )
+    except (SqlglotError, RecursionError):
+        return whole
+    read: dict[str, set[str]] = {name: set() for name in tables}
+    root = build_scope(qualified)
+    for scope in root.traverse() if root else ():
+        for column in scope.columns:
+            source = scope.sources.get(column.table)
+            table = manifest.find(source.name) if isinstance(source, exp.Table) else None
+            if isinstance(table, Table) and table.name in read:
+                spelled = next((c.name for c in table.columns if c.name.casefold() == column.name.casefold()), None)
+                if spelled:
+                    read[table.name].add(spelled)
+    return {name: tuple(sorted(columns)) for name, columns in read.items()}
+
+
+def _collect(tree: exp.Expr, manifest: Manifest, found: set[str], inside: frozenset[str]) -> None:
+    root = build_scope(tree) if isinstance(tree, exp.Query) else None
+    if root is None:
+        tables: Iterator[exp.Table] = tree.find_all(exp.Table)
+    else:
+        tables = _tables_of(root)
+    for table in tables:
+        relation = manifest.find(table.name)
+        if isinstance(relation, Table):
+            found.add(relation.name)
+        elif isinstance(relation, View) and relation.name not in inside:
+            _collect(sqlglot.parse_one(relation.sql, dialect="duckdb"), manifest, found, inside | {relation.name})
+
+
+def _tables_of(root: Scope) -> Iterator[exp.Table]:
+    """Tables reached from the outermost query: CTEs count where they are referred to."""
+    queue, seen = [root], set[int]()
+    while queue:
+        scope = queue.pop()
+        if id(scope) in seen:
+            continue
+        seen.add(id(scope))
+        for table in scope.tables:
+            source = scope.cte_sources.get(table.name) if not table.db else None
+            if isinstance(source, Scope):
+                queue.append(source)
+            else:
+                yield table
+        queue.extend(scope.set_operation_scopes)
+        queue.extend(scope.table_scopes)
+        queue.extend(scope.subquery_scopes)
+    known = {id(table) for scope in root.traverse() for table in scope.tables}
+    # Corners that sqlglot gives no scope to (a PIVOT's IN list, say): better one table too many than one too few.
+    yield from (table for table in root.expression.find_all(exp.Table) if id(table) not in known)
+
+
+def _all_columns(manifest: Manifest, name: str) -> tuple[str, ...]:
+    relation = manifest.find(name)
+    return tuple(sorted(c.name for c in relation.columns)) if relation else ()
+
+
+def _with_views(tree: exp.Expr, manifest: Manifest) -> exp.Expr:
+    """The query with each view's name replaced by its query, views within views too."""
+    views = {view.name.casefold(): view for view in manifest.views}
+    for _ in range(len(views) + 1):
+        used = [table for table in tree.find_all(exp.Table) if table.name.casefold() in views and not table.db]
+        if not used:
+            break
+        for table in used:
+            query = sqlglot.parse_one(views[table.name.casefold()].sql, dialect="duckdb")
+            table.replace(exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(table.alias_or_name))))
+    return tree

@@ -1,0 +1,153 @@
+"""Loading a database: a source becomes one read-only DuckDB file, a manifest, and every table as a blob.
+
+Only tables, and the views over them, are taken: macros, sequences, secrets and views over files stay behind,
+and what stays behind is listed in the manifest.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from envs.blobs import Blob, BlobStore
+from envs.environment import Site
+from envs.errors import TaskError
+from envs.frozen import content_hash
+from envs.sql.catalog import NAME, Database, find_database, folder
+from envs.sql.guard import Guard
+from envs.sql.manifest import Column, LeftOut, Manifest, Table, View
+from envs.sql.refusal import Refused
+from envs.sql.sources import Found, Keys, copy_source
+from envs.sql.values import converter, table_head, table_lines
+from envs.sql.world import TABLE_MEDIA_TYPE
+
+TABLE_BYTES = 64 * 1024 * 1024
+"""Largest table text that is kept as a blob, unless the site's setting `table_bytes` says otherwise."""
+BATCH = 2048
+
+
+def load_database(source: Path, name: str, site: Site) -> Database:
+    """Load a DuckDB file, an SQLite file, or a folder of Parquet, CSV and JSON files (one table each).
+
+    The version is a hash of the contents: loading the same again changes nothing. Raises `TaskError` where the
+    source cannot be read or the name cannot be one.
+    """
+    if not NAME.fullmatch(name):
+        raise TaskError(f"{name!r} cannot name a database: letters, digits, '_', '-' and '.', at most 128")
+    if not source.exists():
+        raise TaskError(f"no database to load at {source}")
+    home = folder(site) / name
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".loading-") as scratch:
+        file = Path(scratch) / "new.duckdb"
+        connection = duckdb.connect(str(file))
+        try:
+            found = _copied(connection, source)
+            manifest = _described(connection, name, found, site)
+        finally:
+            connection.close()
+        file.chmod(0o444)
+        os.replace(file, home / f"{manifest.version}.duckdb")
+        _write(home / f"{manifest.version}.json", manifest.model_dump_json(indent=1))
+        _write(home / "newest", manifest.version + "\n")
+    return find_database(site, name, manifest.version)
+
+
+def _copied(connection: Any, source: Path) -> Found:
+    try:
+        found = copy_source(connection, source)
+    except (duckdb.Error, OSError, UnicodeError) as e:
+        raise TaskError(f"cannot load {source}: {e}") from e
+    if not found.tables:
+        why = "; ".join(f"{item.name}: {item.why}" for item in found.left_out)
+        raise TaskError(f"nothing to load in {source}: no table" + (f" ({why})" if why else ""))
+    return found
+
+
+def _described(connection: Any, name: str, found: Found, site: Site) -> Manifest:
+    keep = int(site.settings.get("table_bytes", TABLE_BYTES))
+    tables, hashes = [], []
+    for table in sorted(found.tables):
+        described, digest = _table(connection, table, found.keys.get(table, Keys()), site.blobs, keep)
+        tables.append(described)
+        hashes.append(digest)
+    views, left_out = _views(connection, name, tuple(tables), found)
+    version = content_hash(
+        [
+            [
+                (t.name, t.columns, t.primary_key, t.foreign_keys, digest)
+                for t, digest in zip(tables, hashes, strict=True)
+            ],
+            views,
+        ]
+    )
+    return Manifest(
+        database=name, version=version, tables=tuple(tables), views=views, left_out=(*found.left_out, *left_out)
+    )
+
+
+def _table(connection: Any, name: str, keys: Keys, blobs: BlobStore, keep: int) -> tuple[Table, str]:
+    columns = columns_of(connection, name, keys.not_null)
+    digest, size, rows, kept = hashlib.sha256(), 0, 0, bytearray()
+    for chunk, count in table_text(connection, name, columns):
+        digest.update(chunk)
+        size += len(chunk)
+        rows += count
+        if size <= keep:
+            kept += chunk
+    blob: Blob | None = blobs.put(bytes(kept), TABLE_MEDIA_TYPE, "utf-8") if size <= keep else None
+    table = Table(
+        name=name,
+        columns=columns,
+        rows=rows,
+        size=size,
+        blob=blob,
+        primary_key=keys.primary,
+        foreign_keys=keys.foreign,
+    )
+    return table, digest.hexdigest()
+
+
+def columns_of(connection: Any, name: str, not_null: frozenset[str] = frozenset()) -> tuple[Column, ...]:
+    described = connection.execute(f"DESCRIBE {quoted(name)}").fetchall()
+    return tuple(Column(name=row[0], type=row[1], nullable=row[0] not in not_null) for row in described)
+
+
+def table_text(connection: Any, name: str, columns: tuple[Column, ...]) -> Iterator[tuple[bytes, int]]:
+    """The table's text piece by piece, each with the number of rows in it."""
+    yield table_head(columns), 0
+    convert = converter([c.type for c in columns])
+    cursor = connection.execute(f"SELECT * FROM {quoted(name)}")
+    while rows := cursor.fetchmany(BATCH):
+        yield table_lines(convert(row) for row in rows), len(rows)
+
+
+def _views(
+    connection: Any, name: str, tables: tuple[Table, ...], found: Found
+) -> tuple[tuple[View, ...], list[LeftOut]]:
+    """Those views that read nothing but tables and views already here, under the same guard as an agent."""
+    views: list[View] = []
+    left_out: list[LeftOut] = []
+    for view, sql in found.views:
+        known = Manifest(database=name, version="", tables=tables, views=tuple(views))
+        try:
+            checked = Guard(known).check(sql)
+            connection.execute(f"CREATE VIEW {quoted(view)} AS {checked.sql}")
+            views.append(View(name=view, columns=columns_of(connection, view), sql=checked.sql))
+        except (Refused, duckdb.Error) as e:
+            left_out.append(LeftOut(name=view, why=f"view: {e}"))
+    return tuple(views), left_out
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,138 @@
+"""Catalog tables that agents ask for by habit (`sqlite_master`, `information_schema`), answered from the manifest.
+
+A reference to one becomes an inline table of what the manifest tells; DuckDB's real catalog, which would tell of
+more than the agent may know, is never read.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlglot import exp
+
+from envs.sql.ddl import create_statement
+from envs.sql.manifest import Manifest, Table
+
+Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+
+
+def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
+    """Put the inline tables in place; whether there was anything to replace."""
+    changed = False
+    for table in list(tree.find_all(exp.Table)):
+        maker = _maker(table) if isinstance(table.this, exp.Identifier) else None
+        if maker is not None and (table.db or manifest.find(table.name) is None):
+            table.replace(_inline(maker(manifest), table))
+            changed = True
+    return changed
+
+
+def drop_home(tree: exp.Expr, manifest: Manifest) -> bool:
+    """Drop this database's own name in front of its tables (`world_1.city`); whether there was any."""
+    changed = False
+    for table in tree.find_all(exp.Table):
+        if _names_home(table, manifest):
+            table.set("db", None)
+            table.set("catalog", None)
+            changed = True
+    return changed
+
+
+def _names_home(table: exp.Table, manifest: Manifest) -> bool:
+    home = manifest.database.casefold()
+    if table.catalog:
+        return table.catalog.casefold() == home and table.db.casefold() in ("main", "public", home)
+    return bool(table.db) and table.db.casefold() in (home, "public")
+
+
+def _maker(table: exp.Table) -> Callable[[Manifest], Rows] | None:
+    name, schema = table.name.casefold(), table.db.casefold()
+    if schema == "information_schema":
+        return _INFORMATION_SCHEMA.get(name)
+    return _BARE.get(name) if schema in ("", "main", "pg_catalog") else None
+
+
+def _inline(content: Rows, table: exp.Table) -> exp.Expr:
+    columns, rows = content
+    empty = not rows
+    tuples = [tuple(None for _ in columns)] if empty else rows
+    alias = table.alias or table.name
+    values = exp.values(tuples, alias="listed", columns=list(columns))
+    query = exp.select("*").from_(values)
+    if empty:
+        query = query.where(exp.false())
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+
+
+def _tables(manifest: Manifest) -> Rows:
+    columns = ("table_catalog", "table_schema", "table_name", "table_type")
+    return columns, [
+        (manifest.database, "main", r.name, "BASE TABLE" if isinstance(r, Table) else "VIEW")
+        for r in manifest.relations
+    ]
+
+
+def _columns(manifest: Manifest) -> Rows:
+    columns = (
+        "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type",
+        "column_type", "column_key",
+    )  # fmt: skip
+    rows = []
+    for relation in manifest.relations:
+        keys = relation.primary_key if isinstance(relation, Table) else ()
+        for position, column in enumerate(relation.columns, 1):
+            nullable, key = "YES" if column.nullable else "NO", "PRI" if column.name in keys else ""
+            place = (manifest.database, "main", relation.name, column.name, position)
+            rows.append((*place, nullable, column.type, column.type, key))
+    return columns, rows
+
+
+def _schemata(manifest: Manifest) -> Rows:
+    return ("catalog_name", "schema_name"), [(manifest.database, "main")]
+
+
+def _key_columns(manifest: Manifest) -> Rows:
+    columns = (
+        "table_schema", "table_name", "column_name", "constraint_name",
+        "referenced_table_name", "referenced_column_name",
+    )  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    for table in manifest.tables:
+        rows.extend(("main", table.name, column, "PRIMARY", None, None) for column in table.primary_key)
+        for key in table.foreign_keys:
+            rows.extend(
+                ("main", table.name, column, "FOREIGN KEY", key.table, other)
+                for column, other in zip(key.columns, key.refers, strict=False)
+            )
+    return columns, rows
+
+
+def _views(manifest: Manifest) -> Rows:
+    columns = ("table_catalog", "table_schema", "table_name", "view_definition")
+    return columns, [(manifest.database, "main", view.name, view.sql) for view in manifest.views]
+
+
+def _sqlite_master(manifest: Manifest) -> Rows:
+    columns = ("type", "name", "tbl_name", "rootpage", "sql")
+    return columns, [
+        ("table" if isinstance(r, Table) else "view", r.name, r.name, 0, create_statement(r))
+        for r in manifest.relations
+    ]
+
+
+def _pg_tables(manifest: Manifest) -> Rows:
+    return ("schemaname", "tablename"), [("public", table.name) for table in manifest.tables]
+
+
+_INFORMATION_SCHEMA = {
+    "tables": _tables,
+    "columns": _columns,
+    "schemata": _schemata,
+    "key_column_usage": _key_columns,
+    "views": _views,
+}
+_BARE = {
+    "sqlite_master": _sqlite_master,
+    "sqlite_schema": _sqlite_master,
+    "sqlite_temp_master": lambda manifest: (_sqlite_master(manifest)[0], []),
+    "pg_tables": _pg_tables,
+}

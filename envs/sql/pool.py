@@ -1,0 +1,287 @@
+"""Workers for one environment: forked on demand, reused, killed at a deadline, replaced after a crash.
+
+The pool outlives no owner: when the process that made it ends, however it ends, every worker ends. Blocking and
+safe to call from several threads; `submit` is the same for async callers.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from envs.errors import EnvironmentFailure, SandboxError
+from envs.sql.connection import MEMORY
+from envs.sql.engine import Ask
+from envs.sql.reply import Failed, Reply, parse_reply
+from envs.sql.worker import HEAD, send
+
+START_SECONDS = 30
+OPEN_SECONDS = 5
+"""What opening a database may take on top of a query's time."""
+MAX_REPLY = 64 * 1024 * 1024
+_BOOT = "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from envs.sql.zygote import main;main({fd},{owner})"
+
+
+class WorkerGone(Exception):
+    """The worker ended before it answered."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process and our end of its socket."""
+
+    pid: int
+    socket: socket.socket
+
+
+@dataclass
+class Ticket:
+    """One statement under way; `cancel` from any thread ends it by killing its worker."""
+
+    cancelled: bool = False
+    worker: Worker | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(eq=False)
+class _Zygote:
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    errors: IO[bytes]
+    owner: int
+
+    @property
+    def alive(self) -> bool:
+        return self.owner == os.getpid() and self.process.poll() is None
+
+
+class Pool:
+    def __init__(self, size: int = 0, idle: int = 16, seconds: float = 30, memory: str = MEMORY) -> None:
+        """`size`: statements that run at once (0: one for each core, at least two); `idle`: processes kept waiting;
+        `seconds`: time for one statement."""
+        self.size = size or max(2, os.cpu_count() or 2)
+        self.seconds = seconds
+        self._memory = memory
+        self._keep = idle
+        self._idle: list[Worker] = []
+        self._zygote: _Zygote | None = None
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(self.size)
+        self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    async def submit(self, path: Path, ask: Ask, seconds: float | None = None) -> tuple[Reply, float]:
+        """The reply, and the seconds that the statement took, waiting for a slot not counted."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="trajc-sql")
+            threads = self._threads
+        ticket = Ticket()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, self.run, path, ask, seconds, ticket)
+        except asyncio.CancelledError:
+            self._cancel(ticket)
+            raise
+
+    def run(
+        self, path: Path, ask: Ask, seconds: float | None = None, ticket: Ticket | None = None
+    ) -> tuple[Reply, float]:
+        """As `submit`. Raises `EnvironmentFailure` where the database cannot be opened, `SandboxError` where no
+        worker can be started; a statement that crashes or outstays its worker is a `Failed` reply."""
+        limit = min(self.seconds, seconds) if seconds else self.seconds
+        message = orjson.dumps({"path": str(path), "seconds": self.seconds, "memory": self._memory, "ask": asdict(ask)})
+        ticket = ticket or Ticket()
+        with self._slots:
+            began = time.monotonic()
+            reply = self._run_once(message, limit, ticket)
+            took = time.monotonic() - began
+        if isinstance(reply, Failed) and reply.kind == "broken":
+            raise EnvironmentFailure(f"database {path.name} could not be opened: {reply.words}")
+        return reply, took
+
+    def close(self) -> None:
+        """End every worker. May be called twice."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            zygote, self._zygote = self._zygote, None
+            threads, self._threads = self._threads, None
+        for worker in idle:
+            worker.socket.close()
+        if zygote is not None:
+            _end(zygote)
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run_once(self, message: bytes, limit: float, ticket: Ticket) -> Reply:
+        while True:
+            worker, fresh = self._take()
+            with ticket.lock:
+                ticket.worker = worker
+                if ticket.cancelled:
+                    self._discard(worker)
+                    return Failed("timeout", "the call was cancelled")
+            try:
+                data = _ask(worker, message, time.monotonic() + limit + (OPEN_SECONDS if fresh else 0.5))
+            except TimeoutError:
+                self._discard(worker)
+                return Failed("timeout", f"the query did not end within {limit:g} seconds and was stopped")
+            except WorkerGone:
+                with self._lock:
+                    orphaned = self._zygote is None or not self._zygote.alive
+                self._discard(worker)
+                if orphaned and not ticket.cancelled and not self._closed:
+                    continue
+                return Failed("crashed", "the query used more memory than it may, or crashed the engine")
+            finally:
+                with ticket.lock:
+                    ticket.worker = None
+            self._give(worker, retire=data[:1] == b"\x01")
+            return parse_reply(data[1:])
+
+    def _cancel(self, ticket: Ticket) -> None:
+        with ticket.lock:
+            ticket.cancelled = True
+            if ticket.worker is not None:
+                self._kill(ticket.worker)
+
+    def _take(self) -> tuple[Worker, bool]:
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the SQL workers were closed")
+            if self._zygote is None or not self._zygote.alive:
+                self._restart()
+            if self._idle:
+                return self._idle.pop(), False
+            assert self._zygote is not None
+            return _fork(self._zygote), True
+
+    def _restart(self) -> None:
+        """Called with the lock held."""
+        for worker in self._idle:
+            worker.socket.close()
+        self._idle.clear()
+        if self._zygote is not None and self._zygote.owner == os.getpid():
+            _end(self._zygote)
+        self._zygote = _start_zygote()
+
+    def _give(self, worker: Worker, retire: bool) -> None:
+        with self._lock:
+            if not retire and not self._closed and len(self._idle) < self._keep:
+                self._idle.append(worker)
+                return
+        worker.socket.close()
+
+    def _discard(self, worker: Worker) -> None:
+        self._kill(worker)
+        worker.socket.close()
+
+    def _kill(self, worker: Worker) -> None:
+        with self._lock:
+            if self._zygote is not None and self._zygote.alive:
+                with contextlib.suppress(OSError):
+                    self._zygote.control.send(b"kill %d" % worker.pid)
+
+
+def _ask(worker: Worker, message: bytes, deadline: float) -> bytes:
+    """The worker's answer. Raises `TimeoutError` or `WorkerGone`."""
+    try:
+        worker.socket.settimeout(max(0.01, deadline - time.monotonic()))
+        send(worker.socket, message)
+        head = _read(worker.socket, HEAD.size, deadline)
+        size = HEAD.unpack(head)[0]
+        if size > MAX_REPLY:
+            raise WorkerGone
+        return _read(worker.socket, size, deadline)
+    except TimeoutError:
+        raise
+    except OSError as e:
+        raise WorkerGone from e
+
+
+def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        part = connection.recv(min(count - len(parts), 1 << 20))
+        if not part:
+            raise WorkerGone
+        parts += part
+    return bytes(parts)
+
+
+def _fork(zygote: _Zygote) -> Worker:
+    ours, theirs = socket.socketpair()
+    try:
+        socket.send_fds(zygote.control, [b"fork"], [theirs.fileno()])
+        answer = zygote.control.recv(32)
+        if not answer:
+            raise SandboxError(f"no SQL worker could be started: {_last_words(zygote)}")
+        return Worker(pid=int(answer), socket=ours)
+    except OSError as e:
+        ours.close()
+        raise SandboxError(f"no SQL worker could be started: {e}") from e
+    finally:
+        theirs.close()
+
+
+def _start_zygote() -> _Zygote:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+    boot = _BOOT.format(fd=theirs.fileno(), owner=os.getpid())
+    # Nothing of our environment goes along: no credential of the service is in a process that runs others' SQL.
+    environment = {"LANG": "C.UTF-8", "TZ": "UTC"}
+    if "LD_LIBRARY_PATH" in os.environ:
+        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", boot, orjson.dumps([os.path.abspath(p) for p in sys.path]).decode()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment,
+            cwd="/",
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    except OSError as e:
+        ours.close()
+        raise SandboxError(f"no process for SQL workers could be started: {e}") from e
+    finally:
+        theirs.close()
+    zygote = _Zygote(process, ours, errors, os.getpid())
+    ours.settimeout(START_SECONDS)
+    try:
+        if ours.recv(16) == b"ready":
+            return zygote
+        words = _last_words(zygote)
+    except OSError as e:
+        words = str(e)
+    _end(zygote)
+    raise SandboxError(f"the process for SQL workers did not start: {words}")
+
+
+def _last_words(zygote: _Zygote) -> str:
+    zygote.errors.seek(0)
+    lines = zygote.errors.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
+
+
+def _end(zygote: _Zygote) -> None:
+    zygote.control.close()
+    with contextlib.suppress(OSError):
+        zygote.process.send_signal(signal.SIGKILL)
+    zygote.process.wait()
+    zygote.errors.close()
