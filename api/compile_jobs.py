@@ -27,7 +27,10 @@ class CompileProcessDied(Exception):
 def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str | None = None) -> Compilation:
     """The same key gives the same compilation, and one job is enough for it."""
     made = service.store.create_compilation(
-        recipe.model_dump(mode="json"), dataset, run=recipe.run, idempotency_key=key
+        recipe.model_dump(mode="json"),
+        dataset,
+        run=recipe.runs[0] if len(recipe.runs) == 1 else None,
+        idempotency_key=key,
     )
     if made.state == "queued":
         service.store.enqueue(KIND, {"compilation": made.id})

@@ -56,9 +56,8 @@ def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> No
 
 
 def candidates(store: Store, recipe: Recipe) -> Iterator[Candidate]:
-    """The run's finished and partial trajectories, so that the partial ones are counted as dropped."""
-    runs = () if recipe.run is None else (recipe.run,)
-    for found in store.candidates(runs=runs, partial=None):
+    """The runs' finished and partial trajectories, so that the partial ones are counted as dropped."""
+    for found in store.candidates(runs=recipe.runs, partial=None):
         yield Candidate(trajectory=found.trajectory, reference=found.reference, score=found.score)
 
 

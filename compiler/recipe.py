@@ -1,6 +1,6 @@
 """The recipe: a typed, frozen description of one compilation, and how it is read from a file.
 
-Everything has a default; `Recipe(run="...")` is a whole recipe. Equal recipes over equal rows give equal bytes.
+Everything has a default; `Recipe(runs=("run_...",))` is a whole recipe. Equal recipes over equal rows give equal bytes.
 """
 
 from pathlib import Path
@@ -41,10 +41,8 @@ class SqlPolicy(Frozen):
 
 
 class Recipe(Frozen):
-    run: str | None = None
-    """Compile the trajectories of this run."""
-    select: str | None = None
-    """One SELECT of trajectory ids over the view `trajectories` (compiler.select), in place of `run`."""
+    runs: tuple[str, ...] = ()
+    """Compile the trajectories of these runs. None: every trajectory in the store."""
     environments: tuple[Literal["search", "swe", "sql"], ...] = ("search", "swe", "sql")
     include_oracle: bool = False
     """Whether trajectories of the oracle policy (`model: oracle`) are taken."""
@@ -68,8 +66,6 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        if self.run is not None and self.select is not None:
-            raise ValueError("run and select exclude each other: name one")
         if self.fill_tokens is not None and self.fill_tokens > self.token_budget:
             raise ValueError("fill_tokens must not exceed token_budget")
         if list(self.buckets) != sorted(set(self.buckets)) or not self.buckets or self.buckets[0] < 1:

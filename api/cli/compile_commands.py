@@ -16,7 +16,9 @@ POLL_SECONDS = 0.3
 
 
 def compile_dataset(
-    source: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A run's id, or a recipe file (YAML or JSON).")],
+    source: Annotated[
+        list[str], typer.Argument(metavar="RUN...|RECIPE", help="Ids of runs, or one recipe file (YAML or JSON).")
+    ],
     name: Annotated[str | None, typer.Option(help="The dataset. Default: the run's or the recipe file's name.")] = None,
     include_oracle: Annotated[bool, typer.Option(help="Take trajectories of the oracle policy too.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the version.")] = True,
@@ -43,15 +45,16 @@ def compile_dataset(
         fail(f"compilation {compilation['id']} {compilation['state']}: {compilation['error']}")
 
 
-def recipe_of(client: "Client", source: str) -> tuple[dict[str, Any], str]:
+def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]:
     """The recipe's fields and a name for the dataset."""
-    path = Path(source)
-    if path.is_file():
+    path = Path(source[0])
+    if path.is_file() and len(source) == 1:
         from compiler.recipe import load_recipe
 
         return load_recipe(path).model_dump(mode="json", exclude_defaults=True), path.stem
-    run = client.get(f"/v1/runs/{source}")
-    return {"run": run["id"]}, re.sub(r"[^A-Za-z0-9._-]+", "-", run["name"]).strip("-.") or run["id"]
+    runs = [client.get(f"/v1/runs/{id}") for id in source]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", runs[0]["name"]).strip("-.") or runs[0]["id"]
+    return {"runs": [run["id"] for run in runs]}, name
 
 
 def follow(client: "Client", id: str) -> Any:

@@ -35,7 +35,7 @@ async def compile_recipe(wanted: CompilationRequest, service: TheService, key: K
 @router.get("")
 async def list_compilations(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
     page = await asyncio.to_thread(service.store.compilations, cursor, limit)
-    return page_of(page, "compilations", [asdict(c) for c in page.items])
+    return page_of(page, [asdict(c) for c in page.items])
 
 
 @router.get("/{id}")
@@ -45,8 +45,8 @@ async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
 
 def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
     """Raises `RecipeError`, or `NotFound` for a run that is not there."""
-    given = wanted.recipe if wanted.run is None else {**wanted.recipe, "run": wanted.run}
+    given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}
     recipe = parse_recipe(given)
-    if recipe.run is not None:
-        service.store.run(recipe.run)
+    for run in recipe.runs:
+        service.store.run(run)
     return queue_compilation(service, recipe, wanted.dataset, key)

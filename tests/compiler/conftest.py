@@ -175,7 +175,7 @@ Compile = Callable[..., Published]
 @pytest.fixture
 def compiled(world: World, tmp_path: Path) -> Compile:
     def go(*candidates: Candidate, recipe: Recipe | None = None, at: str = "datasets") -> Published:
-        return compile_dataset(recipe or Recipe(run="r"), candidates, world.blobs, tmp_path / at, "demo")
+        return compile_dataset(recipe or Recipe(runs=("r",)), candidates, world.blobs, tmp_path / at, "demo")
 
     return go
 

@@ -117,7 +117,7 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(compiled: Any, mixed: li
 
 
 def test_another_seed_is_another_version(compiled: Any, mixed: list[Any]) -> None:
-    assert compiled(*mixed).version != compiled(*mixed, recipe=Recipe(run="r", seed=1)).version
+    assert compiled(*mixed).version != compiled(*mixed, recipe=Recipe(runs=("r",), seed=1)).version
 
 
 def test_publishing_again_leaves_the_version_alone(compiled: Any, mixed: list[Any]) -> None:
