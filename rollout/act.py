@@ -18,7 +18,7 @@ from rollout.trajectory import StopReason, ToolCall
 
 GRACE = 5.0
 """Seconds over `Limits.tool_seconds` before the loop ends a tool call: the environment's own deadline, which
-keeps the output so far, comes first."""
+keeps the output so far, comes first. Never more than the deadline itself."""
 
 
 async def act(record: Record, environment: Environment, session: Session) -> StopReason | None:
@@ -82,7 +82,9 @@ def parse(call: ToolCall, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, Any]:
 async def run(record: Record, session: Session, spec: ToolSpec, call: ToolCall, arguments: Any) -> ToolResult:
     """One tool call under its deadline."""
     bound = record.task.limits.tool_seconds
-    allowed = bound + GRACE if record.seconds_left is None else min(bound + GRACE, record.seconds_left)
+    allowed = bound + min(GRACE, bound)
+    if record.seconds_left is not None:
+        allowed = min(allowed, record.seconds_left)
     began = record.clock()
     with boundary(EnvironmentFailure, f"{record.task.environment}: tool {call.name}"):
         try:

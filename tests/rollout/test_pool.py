@@ -234,11 +234,11 @@ async def test_the_bound_follows_the_engines_own_figures(serve: Any) -> None:
                 await pool.complete(conversation, {})
 
         rollouts = [asyncio.create_task(rollout(i)) for i in range(40)]
-        while pool.status()[0].slots < 12:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110
+        while pool.status()[0].slots < 12:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         kv = 0.99
-        while pool.status()[0].slots > 6:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110
+        while pool.status()[0].slots > 6:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         stop.set()
         await asyncio.gather(*rollouts)
 
