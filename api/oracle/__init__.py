@@ -5,7 +5,7 @@ task they name, and the settings' seed. Only `/stats` and the choice of transpor
 """
 
 from api.oracle.known import Known, Library, load_tasks
-from api.oracle.recorded import Recording, load_recordings
+from api.oracle.recorded import Recording, load_recordings, parse_recording
 from api.oracle.running import running_oracle, serve
 from api.oracle.settings import Faults, OracleSettings
 
@@ -17,6 +17,7 @@ __all__ = [
     "Recording",
     "load_recordings",
     "load_tasks",
+    "parse_recording",
     "running_oracle",
     "serve",
 ]

@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from api.oracle.chance import Chance
+from api.oracle.search_words import names, words
 
-_WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_NAME = re.compile(r"[A-ZÀ-Ý][\w'’-]+(?: [A-ZÀ-Ý][\w'’-]+)*")
 _OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 
 
@@ -19,13 +18,18 @@ def near_miss(answers: Sequence[str], texts: Iterable[str], others: Iterable[str
         return opposite
     if _NUMBER.search(first):
         return _shifted(first, chance)
-    right = {word for answer in answers for word in _words(answer)}
-    names = [name for text in texts for name in _NAME.findall(text)]
-    for candidates in (names, list(others)):
-        apart = list(dict.fromkeys(c for c in candidates if c[:1].isupper() and not right & set(_words(c))))
+    right = {word for answer in answers for word in words(answer)}
+    for candidates in ([name for text in texts for name in names(text)], list(others)):
+        apart = list(dict.fromkeys(c for c in candidates if c[:1].isupper() and not right & set(words(c))))
         if apart:
-            return chance.pick(apart, "near miss")
+            nearest = min(_distance(first, c) for c in apart)
+            return chance.pick([c for c in apart if _distance(first, c) == nearest], "near miss")
     return "unknown"
+
+
+def _distance(a: str, b: str) -> int:
+    """In words: of names, those of one length are most often of one kind."""
+    return abs(len(a.split()) - len(b.split()))
 
 
 def _shifted(answer: str, chance: Chance) -> str:
@@ -33,14 +37,8 @@ def _shifted(answer: str, chance: Chance) -> str:
     *_, last = _NUMBER.finditer(answer)
     digits = last.group().replace(",", "")
     shift = chance.pick([-7, -3, 2, 3, 5, 11], "shift")
-    if "." in digits:
-        moved = f"{float(digits) + shift:.{len(digits.split('.')[1])}f}"
-    else:
-        value = int(digits) + shift
-        moved = str(value if value > 0 else int(digits) + 17)
-        moved = f"{int(moved):,}" if "," in last.group() else moved
+    value = float(digits) + shift
+    value = value if value > 0 else float(digits) + abs(shift)
+    decimals = len(digits.partition(".")[2])
+    moved = f"{value:,.{decimals}f}" if "," in last.group() else f"{value:.{decimals}f}"
     return answer[: last.start()] + moved + answer[last.end() :]
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]

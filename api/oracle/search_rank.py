@@ -49,7 +49,7 @@ def _score(
     if len(name) > 2 and name in phrase:
         score += 4
     if len(name) > 5 and name in pages:
-        score += 3
+        score += 4
     return score
 
 

@@ -152,9 +152,10 @@ class Oracle:
         try:
             await asyncio.wait({gone, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            left = gone.done()
             gone.cancel()
             closing.cancel()
-        return reset(request)
+        return Response(status_code=500) if left else reset(request)
 
     @asynccontextmanager
     async def _slot(self, prompt_tokens: int) -> AsyncIterator[None]:

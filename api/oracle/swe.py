@@ -9,13 +9,15 @@ import shlex
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from api.oracle.moves import Call, Moment, Move, Step, call
+from api.oracle.moves import Call, Moment, Move, Step, call, say
 from api.oracle.swe_edits import Edit, edits_of, in_copies
 from envs.swe.world import SweReference, SweWorld
 
 LOOK = "ls && find . -name '*.py' -not -path './.*' | sort | head -200"
 MOST_TESTS = 3
+MOST_SUBMITS = 2
 LAST_DETOUR = 12
+_MADE = ("was changed; it now reads", " was created.", " was written over.", "edit done")
 _IDENTIFIER = re.compile(r"`([\w.]+)`|\b(\w+_\w+|[a-z]+[A-Z]\w+)\b|\b(\w+)\(")
 
 
@@ -40,7 +42,9 @@ def swe_policy(moment: Moment) -> Move:
             return Move(calls=(wanted,), thought=f"I change {edit.path}.")
     if edits and (check := _check(edits, files)) not in commands:
         return call("bash", "Does it still run?", command=check)
-    return call("submit", "The change is made.")
+    if len(moment.of("submit")) < MOST_SUBMITS:
+        return call("submit", "The change is made.")
+    return say("I cannot hand in what I have.")
 
 
 def _next(edit: Edit, steps: Iterable[Step]) -> Call | None:
@@ -49,17 +53,14 @@ def _next(edit: Edit, steps: Iterable[Step]) -> Call | None:
         tried = [s for s in steps if (s.name, dict(s.arguments)) == (way.name, way.arguments)]
         if not tried:
             return way
-        if not failed(tried[-1].text):
+        if made(tried[-1].text):
             return None
     return None
 
 
-def failed(text: str) -> bool:
-    """Whether a tool's answer says that an edit was not made."""
-    return (
-        re.search(r"\b(error|not found|no match|no such|multiple|occurs|times|must be unique)\b", text[:300], re.I)
-        is not None
-    )
+def made(text: str) -> bool:
+    """Whether a tool's answer says that an edit was made."""
+    return text.startswith("[no output]") or any(words in text for words in _MADE)
 
 
 def _search(question: str) -> str | None:

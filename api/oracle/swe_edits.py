@@ -73,7 +73,7 @@ def _script(hunk: Hunk, path: str) -> str:
         f"assert ''.join(lines[{start}:{start + hunk.old_lines}]) == {hunk.old!r}, 'other lines stand there'\n"
         f"lines[{start}:{start + hunk.old_lines}] = [{hunk.new!r}]\n"
         "path.write_bytes(''.join(lines).encode('utf-8', 'surrogateescape'))\n"
-        "print('done')\n"
+        "print('edit done')\n"
         "END_OF_EDIT"
     )
 

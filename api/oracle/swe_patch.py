@@ -1,7 +1,7 @@
 """A unified diff as edits: what each hunk replaces, which files are new, gone or renamed."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
@@ -20,13 +20,13 @@ class Hunk:
         return len(self.old.splitlines(keepends=True))
 
 
-@dataclass
+@dataclass(frozen=True)
 class FileEdit:
     """`before` is None for a new file, `after` for one that goes."""
 
     before: str | None
     after: str | None
-    hunks: list[Hunk] = field(default_factory=list)
+    hunks: tuple[Hunk, ...] = ()
 
 
 def file_edits(patch: str) -> list[FileEdit]:
@@ -41,7 +41,7 @@ def file_edits(patch: str) -> list[FileEdit]:
             i += 2
         elif edits and (head := _HUNK.match(line)):
             hunk, i = _hunk(head, lines, i + 1)
-            edits[-1].hunks.append(hunk)
+            edits[-1] = replace(edits[-1], hunks=(*edits[-1].hunks, hunk))
         else:
             i += 1
     return edits

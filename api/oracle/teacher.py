@@ -8,6 +8,7 @@ import orjson
 from api.oracle.moves import Moment, Move, say
 from api.oracle.near_miss import near_miss
 from api.oracle.refusal import Refusal
+from api.oracle.swe_patch import misplaced
 from envs.search.world import SearchReference
 from envs.sql.world import SqlReference
 from envs.swe.world import SweReference
@@ -46,11 +47,7 @@ def _patch(moment: Moment) -> str:
     patch = SweReference.model_validate(moment.reference.data).gold_patch
     if not moment.wrong:
         return patch
-    return "".join(line for line in patch.splitlines(keepends=True) if not _is_change(line))
-
-
-def _is_change(line: str) -> bool:
-    return line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- "))
+    return misplaced(patch)
 
 
 _ANSWERS = {"search": _text, "sql": _rows, "swe": _patch}
