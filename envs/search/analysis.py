@@ -15,7 +15,7 @@ ANALYSIS = "words-en-1"
 
 MAX_TERM_BYTES = 60
 
-_SPACELESS = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+SPACELESS = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 _local = threading.local()
 
 
@@ -42,7 +42,7 @@ def spaced(text: str) -> str:
     """What is handed to the analyzer: composed characters, spaceless scripts cut apart."""
     if text.isascii():
         return text
-    return _SPACELESS.sub(r" \1 ", unicodedata.normalize("NFKC", text))
+    return SPACELESS.sub(r" \1 ", unicodedata.normalize("NFKC", text))
 
 
 def terms(text: str) -> list[str]:

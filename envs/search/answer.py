@@ -3,11 +3,15 @@
 import re
 
 _THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
-_LINE = re.compile(r"^[ \t>#*_-]*(?:the\s+)?(?:final\s+|exact\s+|short\s+)?answer[ \t*_]*[:：][ \t*_]*", re.I | re.M)
+_LINE = re.compile(
+    r"^[ \t>#*_-]*(?:the\s+)?(?:final\s+|exact\s+|short\s+)?answer[ \t*_]*[:：](?:(?:\*\*|__|\*|_)(?=\s|$))?[ \t]*",
+    re.I | re.M,
+)
 _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{")
 _LEAD = re.compile(r"^(?:the\s+)?(?:final\s+)?answer\s+is\s*:?\s+", re.IGNORECASE)
 _WRAPPED = re.compile(r"^(?:\*\*(.+)\*\*|__(.+)__|\*(.+)\*|`(.+)`|\$(.+)\$|\"([^\"]+)\"|“([^”]+)”)$", re.DOTALL)
+_MAX_WRAPPINGS = 8
 _NONE = re.compile(
     r"(i (do not|don't|dont) know|unknown|not (known|found|available|sure)|unsure|n/?a|none|no answer|"
     r"(it )?(cannot|can't|could not) be (determined|found|answered)|insufficient (information|evidence))\W*",
@@ -49,11 +53,14 @@ def _closing_brace(text: str) -> int:
 
 
 def _unwrapped(text: str) -> str:
-    while True:
+    for _ in range(_MAX_WRAPPINGS):
         before, text = text, _LEAD.sub("", text.strip())
+        if m := _LINE.match(text):
+            text = text[m.end() :]
         if m := _WRAPPED.match(text):
             text = next(g for g in m.groups() if g)
         if m := re.match(r"^\\text(?:bf|rm|it)?\{(.*)\}$", text, re.DOTALL):
             text = m.group(1)
         if text == before:
-            return text
+            break
+    return text

@@ -12,13 +12,18 @@ from envs.search.dates import parse_date
 from envs.search.quantities import parse_quantity
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ACCENTS = re.compile(r"[\u0300-\u036f]")
+_YES_NO = re.compile(r"(yes|no)\s*(?:[,.;:!—–-]|$)(?!.*\b(?:yes|no)\b)", re.IGNORECASE | re.DOTALL)
+"""Followed by nothing or an explanation, which must not take it back; `No Doubt` is a band."""
 
 
 def normalised(text: str) -> str:
+    """What is kept beside words: a decimal point, a minus sign before a number, `+` and `#` after a letter (C++)."""
     text = unicodedata.normalize("NFKD", text.casefold())
-    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = unicodedata.normalize("NFC", _ACCENTS.sub("", text))
     text = re.sub(r"(?<=\d),(?=\d{3})|['’‘`]|(?<!\d)\.|\.(?!\d)", "", text)
-    text = re.sub(r"[^\w.]|_", " ", text)
+    text = re.sub(r"(?<!\S)[-−](?=\d)", "minus ", text)
+    text = re.sub(r"[^\w.+#]|_|(?<![a-z+#])[+#]+", " ", text)
     return " ".join(_ARTICLES.sub(" ", text).split()) or " ".join(text.split())
 
 
@@ -35,8 +40,8 @@ def same(answer: str, gold: str) -> bool:
     if mine == theirs:
         return bool(mine) or answer.strip() == gold.strip()
     if theirs in ("yes", "no"):
-        words = mine.split()
-        return words[:1] == [theirs] and not {"yes", "no"} - {theirs} & set(words)
+        said = _YES_NO.match(answer.strip())
+        return said is not None and said[1].casefold() == theirs
     if day := parse_date(gold):
         return day == parse_date(answer)
     wanted, given = parse_quantity(gold), parse_quantity(answer)

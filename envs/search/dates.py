@@ -8,10 +8,13 @@ _NAMES = (
     "october oct|november nov|december dec"
 )
 _MONTHS = {name: number for number, names in enumerate(_NAMES.split("|"), 1) for name in names.split()}
+_MAX_CHARACTERS = 80
 
 
 def parse_date(text: str) -> tuple[int, int, int] | tuple[int, int] | None:
     """(year, month, day) or (year, month). `06/08/1951` could be two days and is none."""
+    if len(text) > _MAX_CHARACTERS:
+        return None
     words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text.casefold()))
     words = [w for w in words if w not in ("the", "of", "on", "in")]
     month = [_MONTHS[w] for w in words if w in _MONTHS]

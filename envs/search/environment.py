@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import ValidationError
 
 from envs.environment import Site
-from envs.errors import EnvironmentFailure, TaskError, boundary
+from envs.errors import EnvironmentFailure, TaskError
 from envs.score import Score, Submission
 from envs.search.document import CorpusError
+from envs.search.endpoint import Endpoint
+from envs.search.judge import Judge
 from envs.search.library import Library
 from envs.search.scoring import score_answer
 from envs.search.session import SearchSession
@@ -67,9 +69,14 @@ class SearchEnvironment:
         return SearchSession(corpus, self._blobs, self._settings, self._threads)
 
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
-        known = _reference(reference)
-        with boundary(EnvironmentFailure, f"scoring task {task.id!r}"):
-            return score_answer(submission.text, known.answers)
+        """By rule; where the rules say wrong and a judge is set, by the judge."""
+        answers = _reference(reference).answers
+        ruled = score_answer(submission.text, answers)
+        judge = self._settings.judge
+        if ruled.verdict != "wrong" or judge is None:
+            return ruled
+        async with Endpoint(judge) as endpoint:
+            return await Judge(endpoint.complete, judge.model).score(task.question, submission.text, answers)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)

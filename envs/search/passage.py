@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envs.search.analysis import analyzer
+from envs.search.analysis import SPACELESS, analyzer
 
 _SCANNED = 20_000
 """Characters at the beginning of a text in which the passage is looked for."""
@@ -30,34 +30,29 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
         count = len({term for _, term in places[left : right + 1]})
         if count > best_count:
             best, best_count = places[left][0], count
-    if best <= size // 4:
-        return 0, _back_to_space(text, size)
-    start = (
-        _back_to_space(text, best - size // 8) if best < len(text) - size else _back_to_space(text, len(text) - size)
-    )
-    return start, min(len(text), _back_to_space(text, start + size))
+    start = 0 if best <= size // 4 else _word_start(text, min(best - size // 8, len(text) - size))
+    return start, _word_end(text, start + size)
 
 
 def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
-    if not terms:
-        return []
-    spaceless = [t for t in terms if not t.isascii() and len(t) == 1]
-    places = []
-    for token in analyzer().pre_tokenize(text).tokens:
-        if token.text in terms:
-            places.append((token.char_offset_from, token.text))
-        elif spaceless and not token.text.isascii():
-            places += [(token.char_offset_from + i, c) for i, c in enumerate(token.text) if c in terms]
+    places = [(t.char_offset_from, t.text) for t in analyzer().pre_tokenize(text).tokens if t.text in terms]
+    # Runs of a script without spaces are one long token to the analyzer here: their characters are looked up.
+    if spaceless := "".join(t for t in terms if SPACELESS.fullmatch(t)):
+        places += [(m.start(), m.group()) for m in re.finditer(f"[{spaceless}]", text)]
+        places.sort()
     return places
 
 
-def _back_to_space(text: str, at: int) -> int:
+def _word_start(text: str, at: int) -> int:
     """The beginning of the word at `at`, if it begins within 40 characters before."""
-    at = max(0, min(at, len(text)))
-    if at == len(text):
-        return at
     space = max(text.rfind(" ", max(0, at - 40), at), text.rfind("\n", max(0, at - 40), at))
     return space + 1 if space >= 0 else at
+
+
+def _word_end(text: str, at: int) -> int:
+    """The end of the word at `at`, if it ends within 40 characters after."""
+    end = re.compile(r"\S{0,40}(?=\s|\Z)").match(text, min(at, len(text)))
+    return end.end() if end else at
 
 
 def pages(text: str, size: int) -> tuple[Span, ...]:

@@ -20,6 +20,7 @@ _UNIT_NAMES = (
     "dollars dollar $ usd|euros euro € eur|gbp £"
 )
 _UNITS = {name: names.split()[0] for names in _UNIT_NAMES.split("|") for name in names.split()}
+_MAX_CHARACTERS = 200
 _DIGITS = re.compile(r"(?P<sign>[$€£])?\s*(?P<digits>-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*(?P<rest>[^\d]*)$")
 
 
@@ -38,6 +39,8 @@ class Quantity:
 def parse_quantity(text: str) -> Quantity | None:
     """`6,960`, `150 million people`, `$5.5 billion`, `twenty-one years`; None for anything else."""
     text = text.strip().strip(".").casefold()
+    if len(text) > _MAX_CHARACTERS:
+        return None
     if m := _DIGITS.fullmatch(text):
         value = Decimal(m["digits"].replace(",", ""))
         words, sign = m["rest"].replace("%", " % ").split(), m["sign"]

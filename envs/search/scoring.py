@@ -18,7 +18,7 @@ def score_answer(text: str, answers: Sequence[str]) -> Score:
     answer = extract_answer(text)
     if matched := next((gold for gold in answers if same(answer, gold)), None):
         how = "as text" if normalised(answer) == normalised(matched) else "by value"
-        return _score(1.0, "right", f"{answer!r} equals {matched!r} {how}")
+        return _score(1.0, "right", f"{_short(answer)!r} equals {matched!r} {how}")
     expected = " or ".join(repr(gold) for gold in answers)
     if is_no_answer(answer):
         return _score(0.0, "no_answer", f"no answer was given; expected {expected}")

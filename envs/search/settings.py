@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from envs.errors import TaskError
 from envs.frozen import Frozen
+from envs.search.endpoint import EndpointSettings
 
 
 class SearchSettings(Frozen):
@@ -19,6 +20,8 @@ class SearchSettings(Frozen):
     page_chars: int = Field(default=12_000, ge=500)
     threads: int = Field(default=2 * (os.cpu_count() or 1), ge=1)
     """Searches that run at once in this process; the others wait."""
+    judge: EndpointSettings | None = None
+    """Asked about answers that the rules call wrong; without it the rules decide alone."""
 
 
 def parse_settings(given: Mapping[str, Any]) -> SearchSettings:

@@ -2,12 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field
 
+from envs.search.document import clean
 from envs.tool import ToolSpec
 
+_Text = Annotated[str, AfterValidator(clean)]
+"""What a model wrote can hold half of a surrogate pair, which no blob and no index can."""
+
 _DocumentId = Annotated[
-    str,
+    _Text,
     Field(
         description="The document's id (or URL) exactly as `search` listed it.",
         validation_alias=AliasChoices("id", "url", "docid"),
@@ -16,7 +20,7 @@ _DocumentId = Annotated[
 
 
 class Search(BaseModel):
-    query: str | list[str] = Field(description="What to look for, in a few words; or several queries at once.")
+    query: _Text | list[_Text] = Field(description="What to look for, in a few words; or several queries at once.")
     top_k: int = Field(default=5, ge=1, description="How many results to list for each query.")
 
     @property
@@ -31,7 +35,7 @@ class Visit(BaseModel):
 
 class Find(BaseModel):
     id: _DocumentId
-    pattern: str = Field(description="Words to find in the document, as plain text; case does not matter.")
+    pattern: _Text = Field(description="Words to find in the document, as plain text; case does not matter.")
 
 
 SEARCH = ToolSpec(

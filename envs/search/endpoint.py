@@ -1,0 +1,79 @@
+"""The two requests that the search environment makes of an OpenAI-compatible endpoint: a judge's completion and
+embeddings."""
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+import httpx
+from pydantic import Field, SecretStr
+
+from envs.frozen import Frozen
+
+_TRIES = 4
+_AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+
+class EndpointSettings(Frozen):
+    base_url: str = Field(pattern=r"^https?://")
+    """Up to and including `/v1`."""
+    model: str = Field(min_length=1)
+    api_key: SecretStr | None = None
+    seconds: float = Field(default=120, gt=0)
+    """For one request."""
+
+
+class Endpoint:
+    """Made anew in the event loop that uses it: `async with Endpoint(settings) as endpoint`."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._model = settings.model
+        self._client = httpx.AsyncClient(
+            base_url=settings.base_url.rstrip("/") + "/", headers=headers, timeout=settings.seconds
+        )
+
+    async def complete(self, prompt: str) -> str:
+        """The text of one greedy completion. Raises `httpx.HTTPError`, `ValueError` for a body of another shape."""
+        message = {"role": "user", "content": prompt}
+        body = await self._post("chat/completions", {"model": self._model, "messages": [message], "temperature": 0})
+        try:
+            return str(body["choices"][0]["message"]["content"] or "")
+        except (KeyError, IndexError, TypeError):
+            raise ValueError("the endpoint's answer holds no choices[0].message.content") from None
+
+    async def embed(self, texts: list[str]) -> list[list[float]]:
+        """One vector a text, in their order."""
+        body = await self._post("embeddings", {"model": self._model, "input": texts})
+        try:
+            rows = sorted(body["data"], key=lambda row: int(row["index"]))
+            vectors = [[float(x) for x in row["embedding"]] for row in rows]
+        except (KeyError, TypeError):
+            raise ValueError("the endpoint's answer holds no data[].embedding") from None
+        if len(vectors) != len(texts):
+            raise ValueError(f"the endpoint gave {len(vectors)} embeddings for {len(texts)} texts")
+        return vectors
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                response = await self._client.post(path, json=body)
+            except httpx.TransportError:
+                if attempt == _TRIES:
+                    raise
+            else:
+                if response.status_code not in _AGAIN or attempt == _TRIES:
+                    if response.is_error:
+                        raise ValueError(f"the endpoint answered {response.status_code}: {response.text[:500]}")
+                    return response.json()
+            await asyncio.sleep(0.2 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def __aenter__(self) -> "Endpoint":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()

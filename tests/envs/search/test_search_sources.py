@@ -1,0 +1,126 @@
+"""Sources are read from every promised shape, and what is wrong is named by file, line and field."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import datasets
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from envs.search.document import CorpusError, Document
+from envs.search.pagetext import html_text
+from envs.search.sources import open_source
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "title": "Alpha", "text": "first", "url": "https://x.test/a", "source": "s", "licence": "CC0-1.0"},
+    {"id": 7, "title": "Seven", "text": "zweite Zeile: Ünïcode"},
+]
+DOCUMENTS = [
+    Document("a", "Alpha", "first", "https://x.test/a", "s", "CC0-1.0"),
+    Document("7", "Seven", "zweite Zeile: Ünïcode"),
+]
+
+
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_bytes(b"\n".join(orjson.dumps(row) for row in rows) + b"\n")
+    return path
+
+
+def documents(path: Path, **columns: str) -> list[Document]:
+    source = open_source(path, columns)
+    found = [document for _, document in source.read()]
+    assert source.count() == len(found)
+    return found
+
+
+def test_jsonl_plain_and_compressed_are_the_same_documents(tmp_path: Path) -> None:
+    plain = jsonl(tmp_path / "c.jsonl", ROWS)
+    packed = tmp_path / "d.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes() + b"\n\n"))
+    assert documents(plain) == documents(packed) == DOCUMENTS
+
+
+def test_parquet_is_the_same_documents(tmp_path: Path) -> None:
+    rows = [{**row, "id": str(row["id"])} for row in ROWS]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    assert documents(tmp_path / "c.parquet") == DOCUMENTS
+
+
+def test_a_hugging_face_dataset_folder_is_read_past_its_readme(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A dataset card\nIs no document.")
+    (tmp_path / "data").mkdir()
+    jsonl(tmp_path / "data" / "train.jsonl", ROWS)
+    assert documents(tmp_path) == DOCUMENTS
+
+
+def test_a_dataset_saved_to_disk_is_read(tmp_path: Path) -> None:
+    datasets.Dataset.from_list([{"_id": d.id, "title": d.title, "contents": d.text} for d in DOCUMENTS]).save_to_disk(
+        str(tmp_path / "saved")
+    )
+    expected = [Document(d.id, d.title, d.text) for d in DOCUMENTS]
+    assert documents(tmp_path / "saved", id="_id", text="contents") == expected
+
+
+def test_a_folder_of_pages_takes_titles_from_the_pages(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "plain.txt").write_text("just text")
+    (tmp_path / "note.md").write_text("intro\n\n## The Heading ##\nbody")
+    (tmp_path / "page.html").write_text("<title>A &amp; B</title><script>no()</script><p>one<b>two</b><p>three")
+    (tmp_path / ".hidden.txt").write_text("not a document")
+    assert documents(tmp_path) == [
+        Document("note.md", "The Heading", "intro\n\n## The Heading ##\nbody"),
+        Document("page.html", "A & B", "onetwo\nthree"),
+        Document("sub/plain.txt", "plain", "just text"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken", ["<p", "<title>never closed", "<<<>>>", "<style>gone", "", "<!doctype <a b='", "&#xffffff;"]
+)
+def test_broken_html_gives_what_can_be_read(broken: str) -> None:
+    title, text = html_text(f"<p>before</p>{broken}")
+    assert text.startswith("before")
+    assert "gone" not in text + title
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"id": "b", "text": "t"}', ["c.jsonl line 2", "'title'", "is missing", "id, text"]),
+        ('{"id": "b", "title": "t", "text": 3}', ["c.jsonl line 2", "'text'", "must be text, not int"]),
+        ('{"id": "", "title": "t", "text": ""}', ["c.jsonl line 2", "'id'", "1 to 512"]),
+        ('{"id": "a\\nb", "title": "t", "text": ""}', ["c.jsonl line 2", "'id'", "printable"]),
+        ('{"id": "b", "title": "t", "text": "t", "url": 5}', ["c.jsonl line 2", "'url'", "must be text, not int"]),
+        ('{"id": "b", ', ["c.jsonl line 2", "not JSON"]),
+        ("[1]", ["c.jsonl line 2", "JSON object, not list"]),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: str, words: list[str]) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"id": "a", "title": "t", "text": ""}\n' + line + "\n")
+    with pytest.raises(CorpusError) as e:
+        documents(path)
+    assert [w for w in words if w not in str(e.value)] == []
+
+
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"id": "a", "title": "t", "text": "x\\ud800y"}\n')
+    assert documents(path) == [Document("a", "t", "x\ufffdy")]
+
+
+def test_what_cannot_be_a_source_is_refused_with_what_can(tmp_path: Path) -> None:
+    (tmp_path / "x.pdf").write_bytes(b"%PDF")
+    (tmp_path / "bad.parquet").write_bytes(b"no")
+    for path, words in [
+        (tmp_path / "nowhere", "no such file or folder"),
+        (tmp_path / "x.pdf", ".jsonl"),
+        (tmp_path / "bad.parquet", "not a Parquet file"),
+    ]:
+        with pytest.raises(CorpusError, match=words):
+            documents(path)
+    with pytest.raises(CorpusError, match="no document field 'body'"):
+        open_source(tmp_path, {"body": "x"})
