@@ -21,7 +21,8 @@ _NONE = re.compile(
 
 def extract_answer(text: str) -> str:
     """The last marked answer, or the whole text where none is marked. Reasoning in <think> does not count."""
-    text = _THINKING.sub("", text).strip()
+    # Some chat templates open the reasoning themselves, so that only its end is in the text.
+    text = _THINKING.sub("", text).rpartition("</think>")[2].strip()
     marks = [(m.start(), kind, m.end()) for kind in (_LINE, _TAG, _BOXED) for m in kind.finditer(text)]
     if marks:
         _, kind, end = max(marks, key=lambda mark: mark[0])

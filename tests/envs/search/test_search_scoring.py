@@ -22,6 +22,7 @@ from envs.search.scoring import score_answer
         ("<answer>Answer: Paris</answer>", "Paris"),
         ("<think>Answer: Rome</think>The answer is Paris", "Paris"),
         ("<think>Answer: Rome", ""),
+        ("Answer: Rome, or not</think>Paris", "Paris"),
         ("The question asks for an answer: I found none.\nAnswer: Paris", "Paris"),
         ("答え\nanswer：東京", "東京"),
         ('Answer: "Paris"', "Paris"),
