@@ -112,14 +112,15 @@ class Runs(TaskSets):
     def retry(self, run: str, failures: Sequence[FailureClass] = ()) -> int:
         """Queue again what failed in these classes (none means all). Returns how many.
 
-        Their attempts go on counting, with a fresh allowance. Raises `NotFound`.
+        Their attempts go on counting, with a fresh allowance. Raises `NotFound`, or `Conflict` for a cancelled run.
         """
         chosen = (jobs.c.run_id == run) & (jobs.c.state == "failed")
         if failures:
             chosen &= jobs.c.failure.in_(failures)
         again = {"state": "queued", "failure": None, "error": "", "next_attempt_at": 0.0, "finished": None}
         with self.write() as c:
-            self._locked(c, run)
+            if self._locked(c, run).cancel_requested:
+                raise Conflict(f"run {run} was cancelled; queue its tasks in a new run")
             now = self.now()
             count = c.execute(
                 jobs.update().where(chosen).values(again | {"attempts_forgiven": jobs.c.attempt})

@@ -84,10 +84,13 @@ class Versions(StorePart):
         """Adding a version that is there changes nothing: versions are immutable and named by their content."""
         with self.write() as c:
             now = self.now()
+            key = (dataset_versions.c.dataset == dataset) & (dataset_versions.c.version == version)
+            there = c.execute(sa.select(dataset_versions.c.version).where(key)).first()
             self.insert_new(c, datasets, [{"name": dataset, "created": now}])
             row = {"dataset": dataset, "version": version, "compilation_id": compilation, "manifest": manifest}
             self.insert_new(c, dataset_versions, [row | {"created": now}])
-            self.emit(c, now, ("dataset.published", None, None, {"dataset": dataset, "version": version}))
+            if there is None:
+                self.emit(c, now, ("dataset.published", None, None, {"dataset": dataset, "version": version}))
         return self.version(dataset, version)
 
     def datasets(self) -> tuple[str, ...]:

@@ -1,0 +1,234 @@
+"""The engine: every claimed job ends in the store, whatever its handler does, and stopping loses nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from envs.errors import SandboxError
+from rollout.accounts import Accounts
+from rollout.engine import Broken, Done, Engine, Outcome, Stopped, Timing
+from rollout.runs import Claim
+from rollout.store import Store
+
+QUICK = Timing(lease=0.6, poll=0.05, grace=0.1, close=1.0)
+
+
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(true):  # noqa: ASYNC110 - what is waited for lies in the database
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def working(engine: Engine) -> AsyncIterator[Engine]:
+    """The engine at work; stopped at the end of the block."""
+    task = asyncio.create_task(engine.run())
+    try:
+        yield engine
+    finally:
+        engine.stop()
+        await task
+
+
+@dataclass
+class Plays:
+    """A handler that does what the test says; `started` holds what it was given."""
+
+    act: Callable[[Claim], Awaitable[Outcome]]
+    started: list[Claim] = field(default_factory=list)
+    most: int = 0
+    now: int = 0
+
+    async def __call__(self, claim: Claim) -> Outcome:
+        self.started.append(claim)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self.act(claim)
+        finally:
+            self.now -= 1
+
+
+async def hang(_: Claim) -> Outcome:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def engine(store: Store, handler: Plays, n: int = 4, timing: Timing = QUICK, worker: str = "w1") -> Engine:
+    return Engine(store, {"rollout": handler}, worker, {"rollout": n}, timing)
+
+
+@pytest.fixture
+def clock() -> None:
+    """These run by the real clock."""
+
+
+async def test_every_rollout_of_a_run_is_done_and_scored(store: Store, kit: Any) -> None:
+    async def act(claim: Claim) -> Outcome:
+        await asyncio.sleep(0.01)
+        return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)
+
+    run = store.create_run(kit.spec, kit.rows(30))
+    handler = Plays(act)
+    async with working(engine(store, handler)):
+        await until(lambda: store.run(run.id).finished is not None)
+    assert store.accounts(run.id) == Accounts(submitted=30, succeeded=30)
+    assert [c.score for c in store.candidates(runs=[run.id])] == [kit.right] * 30
+    assert handler.most == 4
+
+
+async def test_one_failed_rollout_never_kills_the_batch(store: Store, kit: Any) -> None:
+    async def act(claim: Claim) -> Outcome:
+        number = handler.started.index(claim)
+        if number == 0:
+            raise SandboxError("no Docker engine answers")
+        if number == 1:
+            raise ZeroDivisionError("a bug of ours")
+        if number == 2:
+            raise asyncio.CancelledError
+        if number == 3:
+            return Broken("model_error", "401: wrong key", permanent=True)
+        return Done()
+
+    run = store.create_run(kit.spec.model_copy(update={"max_attempts": 1}), kit.rows(8))
+    handler = Plays(act)
+    async with working(engine(store, handler, n=1)):
+        await until(lambda: store.run(run.id).finished is not None)
+    failed = {"sandbox_error": 1, "environment_error": 2, "model_error": 1}
+    assert store.accounts(run.id) == Accounts(submitted=8, succeeded=4, failed=failed)
+    assert sorted(r.error for r in store.rollouts(status="failed").items) == [
+        "401: wrong key",
+        "ZeroDivisionError: a bug of ours",
+        "no Docker engine answers",
+        "the handler was cancelled from within",
+    ]
+
+
+async def test_what_is_queued_in_process_starts_at_once(store: Store, kit: Any) -> None:
+    async def act(_: Claim) -> Outcome:
+        return Done()
+
+    handler = Plays(act)
+    async with working(engine(store, handler, timing=Timing(lease=3000, poll=3000))):
+        await asyncio.sleep(0.2)  # the first look found nothing; the next by itself is an hour away
+        run = await asyncio.to_thread(store.create_run, kit.spec, kit.rows(9))
+        await until(lambda: store.accounts(run.id).succeeded == 9)
+
+
+async def test_a_retry_starts_when_it_is_due(store: Store, kit: Any) -> None:
+    async def act(claim: Claim) -> Outcome:
+        return Done() if claim.attempt == 2 else Broken("environment_error", "once")
+
+    run = store.create_run(kit.spec, kit.rows(1))
+    async with working(engine(store, Plays(act))):
+        await until(lambda: store.run(run.id).finished is not None)
+    assert store.accounts(run.id) == Accounts(submitted=1, succeeded=1)
+
+
+async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any) -> None:
+    release = asyncio.Event()
+
+    async def act(_: Claim) -> Outcome:
+        await release.wait()
+        return Done()
+
+    run = store.create_run(kit.spec, kit.rows(1))
+    handler = Plays(act)
+    async with working(engine(store, handler)), working(engine(store, handler, worker="w2")):
+        await asyncio.sleep(3 * QUICK.lease)
+        release.set()
+        await until(lambda: store.run(run.id).finished is not None)
+    assert [claim.attempt for claim in handler.started] == [1]
+
+
+async def test_a_cancelled_rollout_stops_and_keeps_what_it_has(store: Store, kit: Any) -> None:
+    async def act(claim: Claim) -> Outcome:
+        made = await asyncio.to_thread(lambda: kit.trajectory(store, claim, stop=False))
+        try:
+            return await hang(claim)
+        except asyncio.CancelledError:
+            return Stopped(made)
+
+    run = store.create_run(kit.spec, kit.rows(1))
+    handler = Plays(act)
+    async with working(engine(store, handler)) as at_work:
+        await until(lambda: bool(handler.started))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(store.cancel, run.id)
+        await until(lambda: at_work.running == 0)
+    assert store.accounts(run.id) == Accounts(submitted=1, cancelled=1)
+    (row,) = store.trajectories(runs=[run.id], partial=True).items
+    assert store.rollout(row.rollout or "").trajectory == row.id
+
+
+async def test_a_rollout_of_a_silent_worker_is_taken_up_by_another(store: Store, kit: Any) -> None:
+    async def act(_: Claim) -> Outcome:
+        return Done()
+
+    run = store.create_run(kit.spec, kit.rows(2))
+    store.claim("dead", ["rollout"], 1, store.now(), 0.3)
+    handler = Plays(act)
+    async with working(engine(store, handler)):
+        await until(lambda: store.run(run.id).finished is not None)
+    assert store.accounts(run.id) == Accounts(submitted=2, succeeded=2)
+    assert sorted(claim.attempt for claim in handler.started) == [1, 2]
+
+
+async def test_stopping_lets_jobs_end_and_hands_back_those_that_do_not(store: Store, kit: Any) -> None:
+    async def act(claim: Claim) -> Outcome:
+        if claim.sample:
+            return await hang(claim)
+        await asyncio.sleep(0.2)
+        return Done()
+
+    run = store.create_run(kit.spec.model_copy(update={"samples": 2}), kit.rows(1))
+    handler = Plays(act)
+    async with working(engine(store, handler, timing=Timing(lease=30, poll=0.05, grace=0.5))):
+        await until(lambda: len(handler.started) == 2)
+    assert store.accounts(run.id) == Accounts(submitted=2, queued=1, succeeded=1)
+    (queued,) = store.rollouts(run=run.id, status="queued").items
+    assert [(a.attempt, a.outcome) for a in store.rollout(queued.id).attempts] == [(1, "released")]
+
+
+async def test_a_handler_that_will_not_end_does_not_hold_up_the_stop(store: Store, kit: Any) -> None:
+    released = asyncio.Event()
+
+    async def act(_: Claim) -> Outcome:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        return Done()
+
+    store.create_run(kit.spec, kit.rows(1))
+    handler = Plays(act)
+    async with asyncio.timeout(10):
+        async with working(engine(store, handler, timing=Timing(lease=30, poll=0.05, grace=0.1, close=0.1))):
+            await until(lambda: bool(handler.started))
+    released.set()
+
+
+async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str, blobs: Any, kit: Any) -> None:
+    offset = [0.0]
+    loop = asyncio.get_running_loop()
+    with Store.open(url, blobs, clock=lambda: 1e9 + loop.time() + offset[0]) as store:
+        done = asyncio.Event()
+
+        async def act(_: Claim) -> Outcome:
+            await done.wait()
+            return Done()
+
+        run = store.create_run(kit.spec, kit.rows(3))
+        handler = Plays(act)
+        async with working(engine(store, handler)), working(engine(store, handler, worker="w2")):
+            for jump in (3600.0, -7200.0):
+                await asyncio.sleep(QUICK.lease)
+                offset[0] += jump
+            await asyncio.sleep(QUICK.lease)
+            done.set()
+            await until(lambda: store.run(run.id).finished is not None)
+        assert [claim.attempt for claim in handler.started] == [1, 1, 1]
+        assert store.accounts(run.id) == Accounts(submitted=3, succeeded=3)
