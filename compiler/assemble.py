@@ -14,7 +14,7 @@ from compiler.chat import chat_for, target_text
 from compiler.drops import Dropped, PieceReason
 from compiler.evidence import Found, Material
 from compiler.example import CONFIGS, Example, Piece
-from compiler.prompts import TEMPLATES, Template
+from compiler.prompts import BY_ID, Template, choose
 from compiler.recipe import Recipe
 from compiler.render import Rendered, Renderer
 from compiler.transforms import Undecodable, neutralise
@@ -25,8 +25,9 @@ from envs.frozen import content_hash
 def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer: Renderer) -> Example:
     """Raises `Dropped`."""
     trajectory = candidate.trajectory
+    trajectory_hash = trajectory.hash
     task = trajectory.task
-    template = TEMPLATES[task.environment]
+    template = choose(task.environment, hashlib.sha256(f"{recipe.seed}|{trajectory_hash}".encode()).hexdigest())
     chat = chat_for(recipe.chat_template, renderer.tokenizer)
     left_out = Counter(material.left_out)
     answer = neutralise(material.answer)
@@ -42,18 +43,18 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     needed = _needed(material.needed, renderer, left_out)
     frame = _frame(template, question)
     room = recipe.token_budget - overhead - target_tokens - count(frame[0]) - count(frame[1])
-    spent = sum(p.tokens for p in needed)
+    spent = sum(p.known.tokens for p in needed)
     if spent > room:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
     placed = [*needed, *_distractors(material, needed, recipe, renderer, room, spent, left_out)]
 
     while True:
-        ordered = _shuffled(placed, recipe.seed, trajectory.hash)
-        prompt = frame[0] + "".join(p.text for p in ordered) + frame[1]
+        ordered = _shuffled(placed, recipe.seed, trajectory_hash)
+        pieces = _pieces(ordered, len(frame[0].encode()))
         prompt_tokens = (
-            count(frame[0]) + sum(p.tokens for p in ordered) + count(frame[1])
+            count(frame[0]) + sum(p.tokens for p in pieces) + count(frame[1])
             if renderer.tokenizer.additive
-            else count(prompt)
+            else count(_joined(frame, pieces, renderer))
         )
         tokens = overhead + prompt_tokens + target_tokens
         if tokens <= recipe.token_budget:
@@ -68,17 +69,17 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     head = len(template.head[0].encode())
     config = CONFIGS[task.environment]
     return Example(
-        id=content_hash([config, prompt, answer.text]),
+        id=content_hash([config, template.id, question, [p.rendered for p in pieces], answer.text]),
         config=config,
         trajectory=trajectory.id,
-        trajectory_hash=trajectory.hash,
+        trajectory_hash=trajectory_hash,
         task=task.id,
         group=task.group,
         split=task.split,
         model=trajectory.model,
         template=template.id,
-        prompt=prompt,
-        question=(head, head + len(question.encode())),
+        question=question,
+        question_at=(head, head + len(question.encode())),
         answer=answer.text,
         reasoning=None,
         ground_truth=material.answer,
@@ -87,10 +88,19 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
         prompt_tokens=prompt_tokens,
         target_tokens=target_tokens,
         tokens=tokens,
-        pieces=_pieces(ordered, len(frame[0].encode())),
+        pieces=pieces,
         labels=labels,
         left_out={reason: n for reason, n in sorted(left_out.items()) if n},
     )
+
+
+def prompt_of(example: Example, renderer: Renderer) -> str:
+    """The prompt, rendered from the pieces' blobs. Raises `CompileError` where a blob is gone."""
+    return _joined(_frame(BY_ID[example.template], example.question), example.pieces, renderer)
+
+
+def _joined(frame: tuple[str, str], pieces: Sequence[Piece], renderer: Renderer) -> str:
+    return "".join([frame[0], *(renderer.text(p) for p in pieces), frame[1]])
 
 
 def _frame(template: Template, question: str) -> tuple[str, str]:
@@ -107,7 +117,7 @@ def _needed(found: Sequence[Found], renderer: Renderer, left_out: Counter[PieceR
             raise Dropped("undecodable", f"{source.source}: {e}") from None
         except BlobMissing:
             raise Dropped("evidence_missing", f"{source.source}: its blob is not in the store") from None
-        if rendered.blank:
+        if rendered.known.blank:
             left_out["blank"] += 1
         else:
             out.setdefault(_identity(rendered), rendered)
@@ -137,29 +147,29 @@ def _distractors(
         except BlobMissing:
             left_out["blob_missing"] += 1
             continue
-        if rendered.blank:
+        if rendered.known.blank:
             left_out["blank"] += 1
         elif _identity(rendered) in seen:
             continue
-        elif spent + rendered.tokens > limit:
+        elif spent + rendered.known.tokens > limit:
             left_out["budget" if recipe.fill_tokens is None else "fill"] += 1
         else:
             seen.add(_identity(rendered))
             out.append(rendered)
-            spent += rendered.tokens
+            spent += rendered.known.tokens
     return out
 
 
 def _identity(piece: Rendered) -> str:
     """One page under two ids is one piece; two files of equal content are two."""
-    return piece.found.blob if piece.found.kind == "document" else piece.hash
+    return piece.found.blob if piece.found.kind == "document" else piece.known.hash
 
 
 def _shuffled(pieces: Sequence[Rendered], seed: int, trajectory: str) -> list[Rendered]:
     """A permutation that is uniform over seeds, and the same on every machine and Python."""
 
     def key(piece: Rendered) -> bytes:
-        return hashlib.sha256(f"{seed}|{trajectory}|{piece.hash}".encode()).digest()
+        return hashlib.sha256(f"{seed}|{trajectory}|{piece.known.hash}".encode()).digest()
 
     return sorted(pieces, key=key)
 
@@ -177,13 +187,13 @@ def _pieces(ordered: Sequence[Rendered], start: int) -> tuple[Piece, ...]:
                 blob=p.found.blob,
                 encoding=p.found.encoding or "",
                 steps=p.steps,
-                rendered=p.hash,
+                rendered=p.known.hash,
                 start=start,
-                end=start + p.size,
-                tokens=p.tokens,
+                end=start + p.known.size,
+                tokens=p.known.tokens,
                 tier=p.found.tier,
-                neutralised=p.neutralised,
+                neutralised=p.known.neutralised,
             )
         )
-        start += p.size
+        start += p.known.size
     return tuple(out)

@@ -41,7 +41,8 @@ SCHEMA = pa.schema(
         ("model", pa.string()),
         ("template", pa.string()),
         ("prompt", pa.string()),
-        ("question", pa.list_(pa.int64())),
+        ("question", pa.string()),
+        ("question_at", pa.list_(pa.int64())),
         ("answer", pa.string()),
         ("reasoning", pa.string()),
         ("ground_truth", pa.string()),
@@ -60,9 +61,9 @@ FILE_BYTES = 1 << 30
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
 
-def row(example: Example) -> dict[str, Any]:
+def row(example: Example, prompt: str) -> dict[str, Any]:
     """Free-form mappings (step parameters, labels) as JSON text, so that they survive exactly."""
-    out = example.model_dump()
+    out = example.model_dump() | {"prompt": prompt}
     for piece in out["pieces"]:
         for step in piece["steps"]:
             step["params"] = _json(step["params"])
@@ -87,9 +88,9 @@ class CanonicalWriter:
         self._group = 0
         self._file = 0
 
-    def write(self, example: Example) -> None:
-        self._rows.append(row(example))
-        self._group += len(example.prompt)
+    def write(self, example: Example, prompt: str) -> None:
+        self._rows.append(row(example, prompt))
+        self._group += len(prompt)
         if self._group >= ROW_GROUP_BYTES:
             self._flush()
 

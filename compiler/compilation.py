@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compiler.candidate import Candidate
-from compiler.counts import Counts, MemoryCounts
 from compiler.publish import Published, publish
 from compiler.recipe import Recipe
+from compiler.renderings import FileRenderings, Renderings
 from compiler.shard import Progress, compile_shard
 from envs.blobs import BlobStore
 
@@ -20,7 +20,7 @@ def compile_dataset(
     datasets: Path,
     name: str,
     progress: Progress | None = None,
-    counts: Counts | None = None,
+    known: Renderings | None = None,
 ) -> Published:
     """Blocking and CPU-bound; candidates are read once, one at a time, in any order: the bytes do not depend on it.
 
@@ -29,8 +29,9 @@ def compile_dataset(
     work = datasets / name / f".work-{uuid.uuid4().hex}"
     work.mkdir(parents=True)
     try:
+        known = known or FileRenderings(datasets / ".renderings.sqlite")
         shard = work / "shard-00000"
-        compile_shard(recipe, candidates, blobs, shard, counts or MemoryCounts(), progress)
-        return publish(recipe, [shard], datasets, name)
+        compile_shard(recipe, candidates, blobs, shard, known, progress)
+        return publish(recipe, [shard], blobs, datasets, name, known)
     finally:
         shutil.rmtree(work, ignore_errors=True)

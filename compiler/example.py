@@ -1,4 +1,8 @@
-"""The canonical example: a prompt, its target, and where each byte of the context came from."""
+"""The canonical example: what is asked, the target, and where each byte of the context came from.
+
+The prompt itself is not in it: it follows from the template, the question and the pieces' blobs
+(`compiler.assemble.prompt_of`), so that an example is small until it is written.
+"""
 
 from typing import Literal
 
@@ -32,8 +36,10 @@ class Piece(Frozen):
 
 
 class Example(Frozen):
+    """A plan that every output is written from."""
+
     id: str
-    """sha256 over config, prompt and target."""
+    """sha256 over config, template, question, placed pieces and target."""
     config: Config
     trajectory: str
     trajectory_hash: str
@@ -43,9 +49,10 @@ class Example(Frozen):
     model: str
     template: str
     """Name and version of the prompt template."""
-    prompt: str
-    question: tuple[int, int]
-    """Byte range of the question in the prompt."""
+    question: str
+    """As it stands in the prompt, control strings neutralised."""
+    question_at: tuple[int, int]
+    """Its byte range in the prompt."""
     answer: str
     """What the assistant says: the ground truth with control strings neutralised."""
     reasoning: str | None

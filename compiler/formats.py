@@ -8,9 +8,9 @@ from compiler.chat import target_text
 from compiler.example import Example
 
 
-def dialogs(example: Example) -> list[dict[str, str]]:
+def dialogs(example: Example, prompt: str) -> list[dict[str, str]]:
     return [
-        {"role": "user", "content": example.prompt},
+        {"role": "user", "content": prompt},
         {"role": "assistant", "content": target_text(example.reasoning, example.answer)},
     ]
 
@@ -21,9 +21,9 @@ class AccWriter:
     def __init__(self, folder: Path, config: str):
         self._file = open(folder / f"{config}_data.jsonl", "wb")  # noqa: SIM115
 
-    def write(self, example: Example) -> None:
+    def write(self, example: Example, prompt: str) -> None:
         row = {
-            "dialogs": dialogs(example),
+            "dialogs": dialogs(example, prompt),
             "ground_truth_answer": example.ground_truth,
             "context_length": example.context_length,
         }

@@ -16,16 +16,20 @@ from typing import Any
 
 import orjson
 
+from compiler.assemble import prompt_of
 from compiler.canonical import CanonicalWriter
 from compiler.card import ANSWER_ONLY, card
 from compiler.drops import Accounts, account
 from compiler.errors import PublishError
 from compiler.formats import AccWriter
-from compiler.prompts import TEMPLATES
+from compiler.prompts import BY_ID
 from compiler.recipe import Recipe
+from compiler.render import Renderer
+from compiler.renderings import Renderings
 from compiler.selection import Selection
 from compiler.statistics import Statistics
 from compiler.tokens import load_tokenizer
+from envs.blobs import BlobStore
 from envs.frozen import Frozen
 
 
@@ -39,16 +43,19 @@ class Published(Frozen):
     manifest: dict[str, Any]
 
 
-def publish(recipe: Recipe, shards: Sequence[Path], datasets: Path, name: str) -> Published:
+def publish(
+    recipe: Recipe, shards: Sequence[Path], blobs: BlobStore, datasets: Path, name: str, known: Renderings
+) -> Published:
     """Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder."""
     home = datasets / name
     temporary = home / f".{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
+        renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known)
         selection = Selection(shards, temporary / "selection.sqlite")
         try:
             selection.decide()
-            manifest, accounts = _write(recipe, selection, temporary, name)
+            manifest, accounts = _write(recipe, selection, renderer, temporary, name)
         finally:
             selection.close()
             (temporary / "selection.sqlite").unlink()
@@ -73,9 +80,11 @@ def publish(recipe: Recipe, shards: Sequence[Path], datasets: Path, name: str) -
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(recipe: Recipe, selection: Selection, folder: Path, name: str) -> tuple[dict[str, Any], Accounts]:
+def _write(
+    recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path, name: str
+) -> tuple[dict[str, Any], Accounts]:
     (folder / "canonical").mkdir()
-    statistics = _examples(selection, folder)
+    statistics = _examples(selection, renderer, folder)
     drops: Counter[tuple[str, str]] = Counter()
     with open(folder / "drops.jsonl", "wb") as out:
         for drop in selection.drops():
@@ -89,7 +98,6 @@ def _write(recipe: Recipe, selection: Selection, folder: Path, name: str) -> tup
     report = statistics.report()
     configs = {c: [f"{c}_data.jsonl"] for c in report["examples"]}
     (folder / "README.md").write_text(card(name, configs, accounts, report))
-    tokenizer = load_tokenizer(recipe.tokenizer)
     manifest = {
         "format": 1,
         "name": name,
@@ -97,8 +105,8 @@ def _write(recipe: Recipe, selection: Selection, folder: Path, name: str) -> tup
         "target": recipe.target,
         "warnings": [ANSWER_ONLY] if recipe.target == "answer_only" else [],
         "code": code_version(),
-        "tokenizer": {"name": tokenizer.name, "identity": tokenizer.identity},
-        "templates": {t.id: hashlib.sha256(t.text.encode()).hexdigest() for t in TEMPLATES.values()},
+        "tokenizer": {"name": renderer.tokenizer.name, "identity": renderer.tokenizer.identity},
+        "templates": {t.id: hashlib.sha256(t.text.encode()).hexdigest() for t in BY_ID.values()},
         "accounts": accounts.model_dump(),
         "statistics": report,
         "files": _files(folder),
@@ -106,7 +114,7 @@ def _write(recipe: Recipe, selection: Selection, folder: Path, name: str) -> tup
     return manifest, accounts
 
 
-def _examples(selection: Selection, folder: Path) -> Statistics:
+def _examples(selection: Selection, renderer: Renderer, folder: Path) -> Statistics:
     statistics = Statistics()
     writers: list[AccWriter | CanonicalWriter] = []
     config = ""
@@ -117,8 +125,9 @@ def _examples(selection: Selection, folder: Path) -> Statistics:
                     writers.pop().close()
                 config = example.config
                 writers = [AccWriter(folder, config), CanonicalWriter(folder, config)]
+            prompt = prompt_of(example, renderer)
             for writer in writers:
-                writer.write(example)
+                writer.write(example, prompt)
             statistics.add(example)
     finally:
         for writer in writers:

@@ -1,62 +1,75 @@
-"""Sources become rendered, hashed and counted texts, each done once while it is in reach."""
+"""Sources become rendered, hashed, counted texts; what is known already is not rendered again."""
 
 import hashlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from compiler.counts import Counts
+from compiler.errors import CompileError
 from compiler.evidence import Found
+from compiler.example import Piece
+from compiler.renderings import Rendering, Renderings
+from compiler.sketch import sketch
 from compiler.tokens import Tokenizer
-from compiler.transforms import Step, render
+from compiler.transforms import NEUTRALISE, Step, apply, decode, neutralise
 from envs.blobs import BlobStore
+from envs.frozen import canonical_json
 
 
 class Rendered(NamedTuple):
     found: Found
-    text: str
-    size: int
-    """Bytes of UTF-8."""
-    hash: str
-    tokens: int
     steps: tuple[Step, ...]
-    neutralised: tuple[str, ...]
-    blank: bool
+    known: Rendering
 
 
 class Renderer:
-    """For one thread. Keeps the texts of recently used sources, up to `keep` bytes."""
+    """For one thread. Keeps recently placed texts, up to `keep` bytes."""
 
-    def __init__(self, blobs: BlobStore, tokenizer: Tokenizer, counts: Counts, keep: int = 128 << 20):
+    def __init__(self, blobs: BlobStore, tokenizer: Tokenizer, known: Renderings, keep: int = 64 << 20):
         self.blobs = blobs
         self.tokenizer = tokenizer
-        self._counts = counts
+        self._known = known
         self._keep = keep
-        self._kept: OrderedDict[tuple[str, str], Rendered] = OrderedDict()
+        self._texts: OrderedDict[str, str] = OrderedDict()
         self._size = 0
 
     def render(self, found: Found) -> Rendered:
         """Raises `Undecodable` or `BlobMissing`."""
-        key = (found.blob, found.step.model_dump_json())
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            return kept._replace(found=found)
-        data = self.blobs.get(found.blob)
-        text, steps, neutralised = render(data, found.encoding, found.step)
-        raw = text.encode()
-        digest = hashlib.sha256(raw).hexdigest()
-        rendered = Rendered(
-            found, text, len(raw), digest, self.count(text, digest), steps, neutralised, not data.strip()
-        )
-        self._kept[key] = rendered
-        self._size += len(raw)
-        while self._size > self._keep:
-            self._size -= self._kept.popitem(last=False)[1].size
-        return rendered
-
-    def count(self, text: str, digest: str) -> int:
-        known = self._counts.get(self.tokenizer.identity, digest)
+        key = hashlib.sha256(
+            canonical_json([self.tokenizer.identity, found.blob, found.encoding, found.step, NEUTRALISE.version])
+        ).hexdigest()
+        known = self._known.get(key)
         if known is None:
-            known = self.tokenizer.count(text)
-            self._counts.put(self.tokenizer.identity, digest, known)
-        return known
+            known = self._fresh(found)
+            self._known.put(key, known)
+        return Rendered(found, (found.step, NEUTRALISE) if known.neutralised else (found.step,), known)
+
+    def _fresh(self, found: Found) -> Rendering:
+        raw = self.blobs.get(found.blob)
+        text, neutralised = neutralise(apply(found.step, decode(raw, found.encoding)))
+        data = text.encode()
+        return Rendering(
+            hash=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            tokens=self.tokenizer.count(text),
+            neutralised=neutralised,
+            blank=not raw.strip(),
+            sketch=sketch(data),
+        )
+
+    def text(self, piece: Piece) -> str:
+        """The bytes that the piece stands for. Raises `CompileError` where its blob is gone or is another one."""
+        kept = self._texts.get(piece.rendered)
+        if kept is not None:
+            self._texts.move_to_end(piece.rendered)
+            return kept
+        try:
+            text = decode(self.blobs.get(piece.blob), piece.encoding)
+        except (KeyError, ValueError) as e:
+            raise CompileError(f"{piece.source}: blob {piece.blob} cannot be read any more: {e}") from e
+        for step in piece.steps:
+            text = apply(step, text)
+        self._texts[piece.rendered] = text
+        self._size += piece.end - piece.start
+        while self._size > self._keep:
+            self._size -= len(self._texts.popitem(last=False)[1].encode())
+        return text

@@ -16,11 +16,11 @@ import orjson
 
 from compiler.build import build
 from compiler.candidate import Candidate
-from compiler.counts import Counts
 from compiler.drops import Drop, Dropped
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
+from compiler.renderings import Renderings
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
 from envs.frozen import Frozen, content_hash
@@ -55,7 +55,7 @@ def compile_shard(
     candidates: Iterable[Candidate],
     blobs: BlobStore,
     folder: Path,
-    counts: Counts,
+    known: Renderings,
     progress: Progress | None = None,
 ) -> Summary:
     """Writes `folder`, which appears whole or not at all. An existing one is kept: it is the same."""
@@ -65,7 +65,7 @@ def compile_shard(
     temporary.mkdir(parents=True)
     try:
         summary = _write(
-            recipe, candidates, Renderer(blobs, load_tokenizer(recipe.tokenizer), counts), temporary, progress
+            recipe, candidates, Renderer(blobs, load_tokenizer(recipe.tokenizer), known), temporary, progress
         )
         try:
             os.rename(temporary, folder)
@@ -112,14 +112,13 @@ def _write(
 
 def _entry(example: Example, seed: int, offset: int, length: int) -> Entry:
     needed = sorted(p.rendered for p in example.pieces if p.role == "needed")
-    question = example.prompt.encode()[slice(*example.question)].decode()
     order = hashlib.sha256(f"{seed}|{example.trajectory_hash}".encode()).hexdigest()
     return Entry(
         key=f"{order}|{example.trajectory}",
         config=example.config,
         id=example.id,
         trajectory=example.trajectory,
-        fingerprint=content_hash([example.config, question, example.answer, needed]),
+        fingerprint=content_hash([example.config, example.question, example.answer, needed]),
         group=example.group,
         tokens=example.tokens,
         offset=offset,

@@ -74,7 +74,7 @@ class RankTokenizer:
             if chunk in self.added:
                 out.append(self.added[chunk])
             elif chunk:
-                out.extend(self._encoding.encode_ordinary(unicodedata.normalize("NFC", chunk)))
+                out.extend(self._encoding.encode_ordinary(nfc(chunk)))
         return out
 
     def count(self, text: str) -> int:
@@ -82,6 +82,25 @@ class RankTokenizer:
 
     def decode(self, ids: list[int]) -> str:
         return self._encoding.decode(ids)
+
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+
+
+def nfc(text: str) -> str:
+    """`unicodedata.normalize("NFC", text)`, several times as fast where most of the text is ASCII.
+
+    Only runs beyond ASCII change, each with the one character before it (a base that may compose); no ASCII
+    character ever composes with what stands before it.
+    """
+    if text.isascii():
+        return text
+    out, last = [], 0
+    for match in _BEYOND_ASCII.finditer(text):
+        start = max(match.start() - 1, last)
+        out += [text[last:start], unicodedata.normalize("NFC", text[start : match.end()])]
+        last = match.end()
+    return "".join([*out, text[last:]])
 
 
 class FileTokenizer:

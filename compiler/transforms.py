@@ -124,12 +124,3 @@ RENDERERS: dict[str, Callable[[str, dict[str, str]], str]] = {
 def apply(step: Step, text: str) -> str:
     key = f"{step.name}@{step.version}"
     return neutralise(text).text if key == "neutralise@1" else RENDERERS[key](text, step.params)
-
-
-def render(data: bytes, encoding: str | None, step: Step) -> tuple[str, tuple[Step, ...], tuple[str, ...]]:
-    """The piece's text, the steps that made it, and the control strings that were neutralised in it."""
-    text = apply(step, decode(data, encoding))
-    neutral = neutralise(text)
-    if not neutral.found:
-        return text, (step,), ()
-    return neutral.text, (step, NEUTRALISE), neutral.found

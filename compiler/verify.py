@@ -130,7 +130,7 @@ class _Rows:
         if row["config"] != config:
             yield f"config {row['config']} in the files of {config}"
         rest, at = [], 0
-        for start, end in [tuple(row["question"]), *((p["start"], p["end"]) for p in row["pieces"])]:
+        for start, end in [tuple(row["question_at"]), *((p["start"], p["end"]) for p in row["pieces"])]:
             if not at <= start <= end <= len(prompt):
                 yield f"byte range {start}-{end} overlaps or leaves the prompt"
                 return

@@ -1,0 +1,93 @@
+"""What is known of a rendered source without rendering it again: hash, size, token count, sketch.
+
+The key holds everything the rendering depends on (source bytes, steps with versions, tokenizer), so an entry is
+never wrong; losing one costs only time.
+"""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import orjson
+
+
+class Rendering(NamedTuple):
+    hash: str
+    """sha256 of the rendered UTF-8."""
+    size: int
+    tokens: int
+    neutralised: tuple[str, ...]
+    blank: bool
+    sketch: bytes
+    """See `compiler.sketch`."""
+
+
+class Renderings(Protocol):
+    """Safe to share between threads."""
+
+    def get(self, key: str) -> Rendering | None: ...
+
+    def put(self, key: str, rendering: Rendering) -> None: ...
+
+
+class MemoryRenderings:
+    """Bounded: the least recently used are forgotten."""
+
+    def __init__(self, limit: int = 100_000):
+        self._limit = limit
+        self._known: OrderedDict[str, Rendering] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Rendering | None:
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+            return known
+
+    def put(self, key: str, rendering: Rendering) -> None:
+        with self._lock:
+            self._known[key] = rendering
+            if len(self._known) > self._limit:
+                self._known.popitem(last=False)
+
+
+class FileRenderings:
+    """A SQLite file that processes and compilations share."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._local = threading.local()
+        self._recent = MemoryRenderings()
+        self._connection().execute(
+            "CREATE TABLE IF NOT EXISTS renderings (key BLOB PRIMARY KEY, hash TEXT, size INTEGER, tokens INTEGER,"
+            " neutralised BLOB, blank INTEGER, sketch BLOB) WITHOUT ROWID"
+        )
+
+    def get(self, key: str) -> Rendering | None:
+        known = self._recent.get(key)
+        if known is None:
+            query = "SELECT hash, size, tokens, neutralised, blank, sketch FROM renderings WHERE key = ?"
+            row = self._connection().execute(query, (bytes.fromhex(key),)).fetchone()
+            if row is not None:
+                known = Rendering(row[0], row[1], row[2], tuple(orjson.loads(row[3])), bool(row[4]), row[5])
+                self._recent.put(key, known)
+        return known
+
+    def put(self, key: str, rendering: Rendering) -> None:
+        self._recent.put(key, rendering)
+        r = rendering
+        row = (bytes.fromhex(key), r.hash, r.size, r.tokens, orjson.dumps(r.neutralised), r.blank, r.sketch)
+        self._connection().execute("INSERT OR IGNORE INTO renderings VALUES (?,?,?,?,?,?,?)", row)
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+            self._local.connection = connection
+        return connection
