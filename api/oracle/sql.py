@@ -40,7 +40,7 @@ def _miss(gold: str, results: Mapping[str, str], moment: Moment) -> Move:
     for mutant in mutants(gold, moment.chance):
         if mutant not in results:
             return call("run_sql", "Another reading of the question is possible; I try it.", sql=mutant)
-        if results[mutant] != results[gold] and not is_error(results[mutant]):
+        if not is_error(results[mutant]) and rows_shown(results[mutant]) != rows_shown(results[gold]):
             return call("answer", "I prefer this reading.", sql=mutant)
     return say("I do not know.")
 
@@ -55,7 +55,13 @@ def _detour(moment: Moment, needed: list[str]) -> Move | None:
 
 
 def is_error(text: str) -> bool:
-    return "error" in text[:80].lower()
+    return text.startswith("Error: ")
+
+
+def rows_shown(text: str) -> list[str]:
+    """A result's rows in no order, without the names of its columns and the note on what was run."""
+    _, _, rows = text.partition("\n")
+    return sorted(line for line in rows.split("\n") if not line.startswith("Note: "))
 
 
 def _spelled(name: str, world: Mapping[str, Any], listed: Step) -> str:

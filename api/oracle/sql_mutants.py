@@ -51,7 +51,9 @@ def _turned_into(kind: type[exp.Expr]) -> Callable[[exp.Expr], object]:
 def _drops(sql: str) -> Iterator[str]:
     """A condition, grouping or limit left out."""
     for i, node in enumerate(_nodes(sql)):
-        if isinstance(node, exp.Where | exp.Having | exp.Limit | exp.Distinct):
+        if isinstance(node, exp.Distinct) and len(node.expressions) == 1:
+            yield _changed(sql, i, lambda n: n.replace(n.expressions[0]))
+        elif isinstance(node, exp.Where | exp.Having | exp.Limit | exp.Distinct):
             yield _changed(sql, i, lambda n: n.pop())
 
 
