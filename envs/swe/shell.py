@@ -112,7 +112,11 @@ class Shell:
         start = b"\0" + mark + b" "
         carry = b""
         while True:
-            chunk = await self._channel.read()
+            try:
+                chunk = await self._channel.read()
+            except asyncio.CancelledError:
+                kept.feed(carry)
+                raise
             if not chunk:
                 kept.feed(carry)
                 return Ending(await self._channel.exit_code(), closed=True)

@@ -28,6 +28,7 @@ PRELUDE = f"[ -f {CONDA} ] && . {CONDA} testbed"
 """Images made for SWE-bench keep the repository's Python in a conda environment of this name."""
 SWEEP_SECONDS = 20.0
 HELP_SECONDS = 30.0
+KILLED = (None, 137)
 INLINE_BYTES = 64 << 10
 """Up to this size a file is written through the helper's shell."""
 
@@ -52,18 +53,22 @@ class DockerSandbox:
         return self._state.directory
 
     async def run(self, command: str, seconds: float) -> Output:
-        shell = await self._open_shell()
         try:
+            shell = await self._open_shell()
             output = await shell.run(command, seconds)
         except asyncio.CancelledError:
             await asyncio.shield(self._drop_shells())
+            raise
+        except SandboxError:
+            await self._drop_shells()
+            await self._check_alive()
             raise
         if output.fresh_shell:
             await self._drop_shells()
             if output.ended != "exited":
                 await self.sweep()
             else:
-                await self._check_alive()
+                await self._check_alive(killed=output.code in KILLED)
         return output
 
     async def execute(self, argv: list[str], seconds: float, stdin: bytes = b"", workdir: str = "/") -> Output:
@@ -89,8 +94,8 @@ class DockerSandbox:
         code = await channel.exit_code() if ended == "exited" else None
         if ended != "exited":
             await self.sweep()
-        elif code is None or code == 137:
-            await self._check_alive()
+        elif code in KILLED:
+            await self._check_alive(killed=True)
         data, left_out, cut_at = kept.result()
         return Output(data, left_out, cut_at, code, ended, time.monotonic() - began)  # type: ignore[arg-type]
 
@@ -189,9 +194,14 @@ class DockerSandbox:
                     await self.container.kill(signal="SIGKILL")
                 await self.container.start()
 
-    async def _check_alive(self) -> None:
-        with engine_words("asking after the container"):
-            state = (await self.container.show())["State"]
+    async def _check_alive(self, killed: bool = False) -> None:
+        """After a process was killed the engine may need a moment to see that the container went with it."""
+        for pause in (0.0, 0.1, 0.3) if killed else (0.0,):
+            await asyncio.sleep(pause)
+            with engine_words("asking after the container"):
+                state = (await self.container.show())["State"]
+            if not state["Running"]:
+                break
         if not state["Running"]:
             cause = "out of memory" if state.get("OOMKilled") else f"exit code {state.get('ExitCode')}"
             raise SandboxError(f"the container ended while the agent worked ({cause})")

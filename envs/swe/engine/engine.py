@@ -10,7 +10,7 @@ import aiohttp
 from envs.errors import SandboxError
 from envs.swe.engine.container import ENFORCES, DockerSandbox, remove
 from envs.swe.engine.options import EXPIRES, SERVICE, container_config
-from envs.swe.engine.words import engine_words
+from envs.swe.engine.words import engine_words, unreachable
 from envs.swe.sandbox import SandboxSpec
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -50,8 +50,7 @@ class DockerSandboxes:
             except SandboxError as e:
                 cause = e.__cause__
                 refused = isinstance(cause, aiodocker.DockerError) and cause.status in REFUSED
-                unreachable = isinstance(cause, aiohttp.ClientConnectorError)
-                if refused or unreachable or attempt == ATTEMPTS - 1:
+                if refused or unreachable(cause) or attempt == ATTEMPTS - 1:
                     raise
             await asyncio.sleep(0.2 * 4**attempt)
         raise AssertionError("unreachable")
@@ -97,8 +96,8 @@ async def disconnect(client: aiodocker.Docker) -> None:
 
 
 async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "trajc", host: str | None = None) -> int:
-    """Remove this service's containers that no live lease owns: expired ones, and those whose attempt (the label
-    `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Only those of `host`, where one is given.
+    """Remove this service's containers that no live lease owns: expired ones, and those whose owner (the labels
+    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Only those of `host`, where one is given.
 
     Returns how many were removed. Raises `SandboxError`.
     """
@@ -109,7 +108,7 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
     removed = 0
     for container in found:
         labels = container["Labels"]
-        owner = labels.get("trajc.attempt", "")
+        owner = f"{labels.get('trajc.rollout', '')}/{labels.get('trajc.attempt', '')}"
         if float(labels.get(EXPIRES, "inf")) < now or owner not in live:
             await remove(container)
             removed += 1

@@ -12,6 +12,7 @@ NO_ENGINE = (
     "no Docker engine answers; start it (`systemctl start docker`, or `dockerd`), or name another one's address in "
     "the settings"
 )
+NOT_CONNECTED = 900
 
 
 @contextmanager
@@ -24,9 +25,16 @@ def engine_words(what: str) -> Iterator[None]:
     except aiohttp.ClientConnectorError as e:
         raise SandboxError(NO_ENGINE) from e
     except aiodocker.DockerError as e:
-        raise SandboxError(f"{what}: {_answer(e)}") from e
+        raise SandboxError(NO_ENGINE if unreachable(e) else f"{what}: {_answer(e)}") from e
     except (aiohttp.ClientError, OSError, RuntimeError, AssertionError) as e:
         raise SandboxError(f"{what}: {type(e).__name__}: {e}") from e
+
+
+def unreachable(error: BaseException | None) -> bool:
+    """Whether nobody listens where the engine should be: its client says so by a status of its own."""
+    return isinstance(error, aiohttp.ClientConnectorError) or (
+        isinstance(error, aiodocker.DockerError) and error.status == NOT_CONNECTED
+    )
 
 
 def _answer(error: aiodocker.DockerError) -> str:

@@ -1,0 +1,106 @@
+"""Sandboxes for tests: the base image is made once, and nothing that a test started is left."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from envs.blobs import MemoryBlobs
+from envs.environment import Site
+from envs.swe.engine.baseimage import BASE_IMAGE, ensure_base_image
+from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
+from envs.swe.environment import SweEnvironment
+from envs.swe.sandbox import Bounds, SandboxSpec
+
+TEST_SERVICE = "trajc-tests"
+SHOP = {
+    "shop/__init__.py": "",
+    "shop/cart.py": """def total(items):
+    out = 0
+    for price, count in items:
+        out += price * count
+    return out
+
+
+def count(items):
+    return sum(c for _, c in items)
+""",
+    "tests/test_cart.py": """from shop.cart import total
+
+
+def test_total():
+    assert total([(2, 3), (1, 1)]) == 7
+
+
+def test_empty():
+    assert total([]) == 0
+""",
+    "tests/test_count.py": """from shop.cart import count
+
+
+def test_count():
+    assert count([(2, 3)]) == 3
+""",
+}
+
+
+def rootfs() -> Path | None:
+    """An unpacked Debian given by the machine, so that tests need no registry."""
+    value = os.environ.get("TRAJC_ROOTFS")
+    return Path(value) if value and Path(value).is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def base_image() -> str:
+    async def make() -> str:
+        client = connect()
+        try:
+            await ensure_base_image(client, rootfs())
+        finally:
+            await disconnect(client)
+        return BASE_IMAGE
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+async def sandboxes(base_image: str) -> AsyncIterator[DockerSandboxes]:  # noqa: ARG001
+    engine = DockerSandboxes()
+    try:
+        yield engine
+    finally:
+        await reap(engine.client, live=(), service=f"{TEST_SERVICE}-{os.getpid()}")
+        await engine.close()
+
+
+@pytest.fixture
+def spec() -> SandboxSpec:
+    """Small bounds, and labels by which whatever is left over is found."""
+    return SandboxSpec(
+        image=BASE_IMAGE,
+        workdir="/home/agent",
+        labels={"service": f"{TEST_SERVICE}-{os.getpid()}"},
+        seconds=600,
+        bounds=Bounds(memory_bytes=512 << 20, processes=128, file_bytes=256 << 20, flood_bytes=16 << 20),
+    )
+
+
+@pytest.fixture
+async def environment(base_image: str, tmp_path: Path) -> AsyncIterator[SweEnvironment]:  # noqa: ARG001
+    world = SweEnvironment(Site(tmp_path, MemoryBlobs()))
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A small healthy repository with tests."""
+    folder = tmp_path / "shop"
+    for path, text in SHOP.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
