@@ -7,6 +7,7 @@ English. Scripts written without spaces are cut into single characters, so that 
 import re
 import threading
 import unicodedata
+from functools import lru_cache
 
 from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
 
@@ -49,3 +50,10 @@ def terms(text: str) -> list[str]:
     """The index terms of a text, in order, repeats kept."""
     found: list[str] = analyzer().analyze(spaced(text))
     return found
+
+
+@lru_cache(maxsize=50_000)
+def term_of(word: str) -> str | None:
+    """The index term of a single word; None where it has none or several."""
+    found = terms(word) if len(word) <= MAX_TERM_BYTES else []
+    return found[0] if len(found) == 1 else None

@@ -4,10 +4,10 @@ All offsets are characters of the text unless a name says bytes. Pure functions.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from envs.search.analysis import SPACELESS, analyzer
+from envs.search.analysis import SPACELESS, analyzer, term_of
 
 _SCANNED = 20_000
 """Characters at the beginning of a text in which the passage is looked for."""
@@ -35,12 +35,28 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
 
 
 def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
+    """Where the terms stand, in order. Plain ASCII goes without an object for every word of the text."""
+    if text.isascii():
+        return sorted(place for term in terms for place in _ascii_places(text.lower(), term))
     places = [(t.char_offset_from, t.text) for t in analyzer().pre_tokenize(text).tokens if t.text in terms]
     # Runs of a script without spaces are one long token to the analyzer here: their characters are looked up.
     if spaceless := "".join(t for t in terms if SPACELESS.fullmatch(t)):
         places += [(m.start(), m.group()) for m in re.finditer(f"[{spaceless}]", text)]
         places.sort()
     return places
+
+
+def _ascii_places(lowered: str, term: str) -> Iterator[tuple[int, str]]:
+    """A stem begins its words, but for its last letters (`hope` of `hoping`, `famili` of `families`)."""
+    start = term[: max(2, len(term) - 1)]
+    at = lowered.find(start)
+    while at >= 0:
+        end = at + len(start)
+        while end < len(lowered) and lowered[end].isalnum():
+            end += 1
+        if (at == 0 or not lowered[at - 1].isalnum()) and term_of(lowered[at:end]) == term:
+            yield at, term
+        at = lowered.find(start, end)
 
 
 def _word_start(text: str, at: int) -> int:

@@ -48,29 +48,33 @@ class Source:
 
     def place(self, place: int) -> str:
         path, row = self.files[place >> _ROW_BITS], place & ((1 << _ROW_BITS) - 1)
-        return f"{path.name} {_format(path).unit} {row}" if row else str(path)
+        return _where(path, row)
 
     def _document(self, values: Mapping[str, Any], path: Path, row: int) -> Document:
         named = {f: values.get(self.columns.get(f, f)) for f in FIELDS} if self.columns else values
-        id, title, text = named.get("id"), named.get("title"), named.get("text")
+        get = named.get
+        id, title, text = get("id"), get("title"), get("text")
         if type(id) is int:
             id = str(id)
-        where = f"{path.name} {_format(path).unit} {row}"
-        for name, value in zip(_REQUIRED, (id, title, text), strict=True):
-            if not isinstance(value, str):
-                column = self.columns.get(name, name)
-                problem = "is missing" if value is None else f"must be text, not {type(value).__name__}"
-                raise CorpusError(f"{where}: field {column!r} {problem}; the row has: {', '.join(values) or 'nothing'}")
-        assert isinstance(id, str)
-        assert isinstance(title, str)
-        assert isinstance(text, str)
-        if not id or len(id) > _MAX_ID or not id.isprintable() or id != id.strip():
+        if type(id) is not str or type(title) is not str or type(text) is not str:
+            raise self._wrong(dict(zip(_REQUIRED, (id, title, text), strict=True)), values, path, row)
+        if not 0 < len(id) <= _MAX_ID or not id.isprintable() or id != id.strip():
             raise CorpusError(
-                f"{where}: field {self.columns.get('id', 'id')!r} must be 1 to {_MAX_ID} printable characters "
-                f"without spaces around them, not {id[:80]!r}"
+                f"{_where(path, row)}: field {self.columns.get('id', 'id')!r} must be 1 to {_MAX_ID} printable "
+                f"characters without spaces around them, not {id[:80]!r}"
             )
-        url, source, licence = (_optional(named.get(f), f, where) for f in FIELDS[3:])
+        url, source, licence = get("url"), get("source"), get("licence")
+        if url is not None or source is not None or licence is not None:
+            url, source, licence = (_optional(get(f), f, path, row) for f in FIELDS[3:])
         return Document(id, clean(title), clean(text), url, source, licence)
+
+    def _wrong(self, found: Mapping[str, Any], values: Mapping[str, Any], path: Path, row: int) -> CorpusError:
+        name, value = next((n, v) for n, v in found.items() if type(v) is not str)
+        problem = "is missing" if value is None else f"must be text, not {type(value).__name__}"
+        return CorpusError(
+            f"{_where(path, row)}: field {self.columns.get(name, name)!r} {problem}; "
+            f"the row has: {', '.join(map(str, values)) or 'nothing'}"
+        )
 
 
 def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
@@ -102,11 +106,16 @@ def _is_rows(path: Path) -> bool:
     return path.name.lower().endswith((".jsonl", ".jsonl.gz", ".ndjson", ".parquet", ".arrow"))
 
 
-def _optional(value: Any, name: str, where: str) -> str | None:
+def _where(path: Path, row: int) -> str:
+    """A page file is one row, number 0, and is named whole."""
+    return f"{path.name} {_format(path).unit} {row}" if row else str(path)
+
+
+def _optional(value: Any, name: str, path: Path, row: int) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise CorpusError(f"{where}: field {name!r} must be text, not {type(value).__name__}")
+        raise CorpusError(f"{_where(path, row)}: field {name!r} must be text, not {type(value).__name__}")
     return clean(value)
 
 
