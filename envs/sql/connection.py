@@ -5,6 +5,7 @@ DuckDB keeps the database's own path and its `.wal` reachable under `enable_exte
 whole local file system is disabled as well.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ import duckdb
 
 NOWHERE = "/nonexistent"
 MEMORY = "512MB"
+MANNERS: Mapping[str, Mapping[str, str]] = {
+    "mysql": {"default_collation": "nocase", "default_null_order": "nulls_first_on_asc_last_on_desc"},
+    "sqlite": {"integer_division": "true", "default_null_order": "nulls_first_on_asc_last_on_desc"},
+}
+"""Settings under which DuckDB compares, sorts and divides as another dialect's own database does."""
 
 
-def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY) -> Any:
+def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY, dialect: str | None = None) -> Any:
     """A `DuckDBPyConnection`. `seconds` bounds each query as far as DuckDB can interrupt it; what it cannot
-    interrupt, the worker's owner kills."""
+    interrupt, the worker's owner kills. `dialect` is the one whose `MANNERS` are taken."""
     config: dict[str, Any] = {
         "allow_community_extensions": "false",
         "allow_unsigned_extensions": "false",
@@ -32,6 +38,7 @@ def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY) -> Any:
         "python_scan_all_frames": "false",
         "memory_limit": memory,
         "threads": "1",
+        "async_threads": "0",
         "temp_directory": "",
         "max_temp_directory_size": "0B",
         "max_execution_time": str(int(seconds * 1000)),
@@ -41,6 +48,8 @@ def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY) -> Any:
     }
     connection = duckdb.connect(str(path), read_only=True, config=config)
     try:
+        for setting, value in MANNERS.get(dialect or "", {}).items():
+            connection.execute(f"SET {setting}='{value}'")
         # After temp_directory, and in this order: given in the configuration, the first two refuse to open.
         connection.execute("SET enable_external_access=false")
         connection.execute("SET disabled_filesystems='LocalFileSystem'")

@@ -11,6 +11,8 @@ KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql
 LOOSE_GROUPS = frozenset({"mysql", "sqlite"})
 """Dialects where a column beside aggregates need not be grouped: any row's value is taken."""
 
+FOLDING_LIKE = frozenset({"mysql", "sqlite"})
+
 
 def translate(sql: str, dialect: str) -> str:
     """The statements of `sql` in DuckDB's dialect. Raises `Unparsable`, and `Refused` beyond the guard's bounds."""
@@ -31,6 +33,16 @@ def loosen_groups(sql: str) -> str:
         if select.args.get("group") or any(_aggregate_in(p, select) for p in select.expressions):
             _loosen(select)
     return tree.sql(dialect="duckdb")
+
+
+def like_as_there(tree: exp.Expr, dialect: str | None) -> str | None:
+    """The query with LIKE as ILIKE, as MySQL and SQLite compare; None where there is nothing to change."""
+    if dialect not in FOLDING_LIKE or tree.find(exp.Like) is None:
+        return None
+    changed = tree.transform(
+        lambda node: exp.ILike(this=node.this, expression=node.expression) if type(node) is exp.Like else node
+    )
+    return str(changed.sql(dialect="duckdb"))
 
 
 def _loosen(select: exp.Select) -> None:

@@ -6,6 +6,7 @@ Runs inside a worker process. Everything it gives back is JSON, for the pipe to 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import duckdb
 import orjson
 from sqlglot import exp
 
-from envs.sql.connection import MEMORY, open_locked
+from envs.sql.connection import MANNERS, MEMORY, open_locked
 from envs.sql.ddl import named
-from envs.sql.dialect import KNOWN, LOOSE_GROUPS, loosen_groups, translate
+from envs.sql.dialect import KNOWN, LOOSE_GROUPS, like_as_there, loosen_groups, translate
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.lineage import tables_read
@@ -51,13 +52,26 @@ class Engine:
     """Owns the connection; each statement gets a cursor of its own."""
 
     def __init__(self, path: Path, manifest: Manifest, seconds: float = 30, memory: str = MEMORY) -> None:
-        self._connection = open_locked(path, seconds, memory)
+        self._open = partial(open_locked, path, seconds, memory)
+        self._dialect: str | None = None
+        self._opened: Any = None
         self._manifest = manifest
         self._guard = Guard(manifest)
         self._secrets = re.compile("|".join(re.escape(str(p)) for p in (path, path.parent)))
 
     def close(self) -> None:
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _connection(self, dialect: str | None) -> Any:
+        """DuckDB opens a file once in a process, and its settings are locked: another dialect's manners need the
+        database opened anew."""
+        manners = dialect if dialect in MANNERS else None
+        if self._opened is None or manners != self._dialect:
+            self.close()
+            self._opened = None
+            self._opened, self._dialect = self._open(dialect=manners), manners
+        return self._opened
 
     def run(self, ask: Ask) -> bytes:
         """The reply as JSON bytes (see `envs.sql.reply.Reply`). Raises nothing that a statement can cause, except
@@ -75,6 +89,8 @@ class Engine:
             return self._first_that_runs(ask, "", ask.sql)
         except Refused as e:
             return _failure("refused", str(e))
+        except duckdb.OutOfMemoryException as e:
+            raise MemoryError from e
         except duckdb.Error as e:
             return _failure("error", self._words(e))
 
@@ -93,6 +109,8 @@ class Engine:
 
     def _checked_run(self, sql: str, ask: Ask, verb: str, note: str) -> bytes:
         checked = self._guard.check(sql)
+        if (folded := like_as_there(checked.tree, ask.dialect)) is not None:
+            checked, note = self._guard.check(folded), folded
         try:
             return self._execute(checked, ask, f"{verb} {checked.sql}" if verb else checked.sql, note)
         except duckdb.BinderException as e:
@@ -102,7 +120,7 @@ class Engine:
             return self._execute(self._guard.check(loose), ask, f"{verb} {loose}" if verb else loose, loose)
 
     def _execute(self, checked: Checked, ask: Ask, statement: str, note: str = "") -> bytes:
-        cursor = self._connection.cursor()
+        cursor = self._connection(ask.dialect).cursor()
         try:
             if checked.tree.find(exp.Rand, exp.Uuid):
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")

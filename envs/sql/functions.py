@@ -44,7 +44,9 @@ SYNTAX = frozenset(
 @cache
 def clean_connection() -> Any:
     """An empty in-memory database that nothing is ever created in: DuckDB's own parser and function list."""
-    connection = duckdb.connect(":memory:", config={"threads": "1", "python_enable_replacements": "false"})
+    connection = duckdb.connect(
+        ":memory:", config={"threads": "1", "async_threads": "0", "python_enable_replacements": "false"}
+    )
     connection.execute("SET enable_external_access=false")
     connection.execute("SET lock_configuration=true")
     return connection

@@ -8,6 +8,7 @@ cannot be parsed is refused. The guard knows names, not contents: it needs a man
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -49,9 +50,11 @@ class Guard:
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._known = {relation.name.casefold() for relation in manifest.relations}
+        self.check = lru_cache(maxsize=256)(self._check)
+        """(sql) -> Checked. Raises `Refused`, `UnknownTable` or `Unparsable`; each says what is wrong in words for the
+        agent. Passed statements are remembered: agents repeat themselves, and an answer was mostly tried before."""
 
-    def check(self, sql: str) -> Checked:
-        """Raises `Refused`, `UnknownTable` or `Unparsable`; each says what is wrong in words for the agent."""
+    def _check(self, sql: str) -> Checked:
         tree = parse(sql)
         if isinstance(tree, exp.Pivot):
             # A PIVOT statement on its own; as a FROM item it has scopes like everything else.

@@ -29,7 +29,9 @@ from envs.sql.worker import HEAD, send
 
 START_SECONDS = 30
 OPEN_SECONDS = 5
-"""What opening a database may take on top of a query's time."""
+"""What starting a worker and opening a database may take on top of a query's time."""
+GRACE = 0.5
+"""What passing a statement to and fro may."""
 MAX_REPLY = 64 * 1024 * 1024
 _BOOT = "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from envs.sql.zygote import main;main({fd},{owner})"
 
@@ -44,6 +46,12 @@ class Worker:
 
     pid: int
     socket: socket.socket
+    home: int
+    """Pid of the process that forked it."""
+    last: tuple[str, str | None]
+    """Database and dialect of its last statement: it still has them open."""
+    used: bool = False
+    """Whether it has run a statement before this one."""
 
 
 @dataclass
@@ -105,7 +113,7 @@ class Pool:
         ticket = ticket or Ticket()
         with self._slots:
             began = time.monotonic()
-            reply = self._run_once(message, limit, ticket)
+            reply = self._run_once(message, (str(path), ask.dialect), limit, ticket)
             took = time.monotonic() - began
         if isinstance(reply, Failed) and reply.kind == "broken":
             raise EnvironmentFailure(f"database {path.name} could not be opened: {reply.words}")
@@ -125,31 +133,36 @@ class Pool:
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run_once(self, message: bytes, limit: float, ticket: Ticket) -> Reply:
+    def _run_once(self, message: bytes, wanted: tuple[str, str | None], limit: float, ticket: Ticket) -> Reply:
+        renew = False
         while True:
-            worker, fresh = self._take()
+            worker, warm = self._take(wanted, renew)
             with ticket.lock:
                 ticket.worker = worker
                 if ticket.cancelled:
                     self._discard(worker)
                     return Failed("timeout", "the call was cancelled")
             try:
-                data = _ask(worker, message, time.monotonic() + limit + (OPEN_SECONDS if fresh else 0.5))
+                data = _ask(worker, message, time.monotonic() + limit + (GRACE if warm else OPEN_SECONDS))
             except TimeoutError:
                 self._discard(worker)
                 return Failed("timeout", f"the query did not end within {limit:g} seconds and was stopped")
             except WorkerGone:
-                with self._lock:
-                    orphaned = self._zygote is None or not self._zygote.alive
+                orphaned = self._orphaned(worker)
                 self._discard(worker)
-                if orphaned and not ticket.cancelled and not self._closed:
+                if orphaned and not ticket.cancelled:
                     continue
                 return Failed("crashed", "the query used more memory than it may, or crashed the engine")
             finally:
                 with ticket.lock:
                     ticket.worker = None
             self._give(worker, retire=data[:1] == b"\x01")
-            return parse_reply(data[1:])
+            reply = parse_reply(data[1:])
+            if isinstance(reply, Failed) and reply.kind == "memory" and worker.used and not renew:
+                # What earlier statements left behind may have been in the way: what a query gets must not hang on that.
+                renew = True
+                continue
+            return reply
 
     def _cancel(self, ticket: Ticket) -> None:
         with ticket.lock:
@@ -157,16 +170,27 @@ class Pool:
             if ticket.worker is not None:
                 self._kill(ticket.worker)
 
-    def _take(self) -> tuple[Worker, bool]:
+    def _take(self, wanted: tuple[str, str | None], renew: bool) -> tuple[Worker, bool]:
+        """A worker, and whether it has the database open already."""
         with self._lock:
             if self._closed:
                 raise SandboxError("the SQL workers were closed")
             if self._zygote is None or not self._zygote.alive:
                 self._restart()
-            if self._idle:
-                return self._idle.pop(), False
+            if self._idle and not renew:
+                worker = next((w for w in reversed(self._idle) if w.last == wanted), self._idle[-1])
+                self._idle.remove(worker)
+                warm, worker.last, worker.used = worker.last == wanted, wanted, True
+                return worker, warm
             assert self._zygote is not None
-            return _fork(self._zygote), True
+            return _fork(self._zygote, wanted), False
+
+    def _orphaned(self, worker: Worker) -> bool:
+        """Whether the worker ended because its parent had, and not by its own doing."""
+        with self._lock:
+            return not self._closed and (
+                self._zygote is None or not self._zygote.alive or worker.home != self._zygote.process.pid
+            )
 
     def _restart(self) -> None:
         """Called with the lock held."""
@@ -190,7 +214,7 @@ class Pool:
 
     def _kill(self, worker: Worker) -> None:
         with self._lock:
-            if self._zygote is not None and self._zygote.alive:
+            if self._zygote is not None and self._zygote.alive and worker.home == self._zygote.process.pid:
                 with contextlib.suppress(OSError):
                     self._zygote.control.send(b"kill %d" % worker.pid)
 
@@ -222,14 +246,14 @@ def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
     return bytes(parts)
 
 
-def _fork(zygote: _Zygote) -> Worker:
+def _fork(zygote: _Zygote, wanted: tuple[str, str | None]) -> Worker:
     ours, theirs = socket.socketpair()
     try:
         socket.send_fds(zygote.control, [b"fork"], [theirs.fileno()])
         answer = zygote.control.recv(32)
         if not answer:
             raise SandboxError(f"no SQL worker could be started: {_last_words(zygote)}")
-        return Worker(pid=int(answer), socket=ours)
+        return Worker(pid=int(answer), socket=ours, home=zygote.process.pid, last=wanted)
     except OSError as e:
         ours.close()
         raise SandboxError(f"no SQL worker could be started: {e}") from e
@@ -242,7 +266,8 @@ def _start_zygote() -> _Zygote:
     errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
     boot = _BOOT.format(fd=theirs.fileno(), owner=os.getpid())
     # Nothing of our environment goes along: no credential of the service is in a process that runs others' SQL.
-    environment = {"LANG": "C.UTF-8", "TZ": "UTC"}
+    # One malloc arena: each further one reserves 64 MiB of the address space that a worker's limit bounds.
+    environment = {"LANG": "C.UTF-8", "TZ": "UTC", "MALLOC_ARENA_MAX": "1"}
     if "LD_LIBRARY_PATH" in os.environ:
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     try:

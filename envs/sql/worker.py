@@ -21,7 +21,7 @@ from envs.sql.manifest import Manifest
 ADDRESS_SPACE = 1536 * 1024 * 1024
 RESIDENT = 1024 * 1024
 """KiB of peak memory after which a worker asks to be replaced: what one query took, the next need not pay for."""
-OPEN_DATABASES = 4
+OPEN_DATABASES = 12
 OPEN_FILES = 64
 HEAD = struct.Struct(">I")
 PR_SET_PDEATHSIG = 1
