@@ -27,10 +27,11 @@ def choice(
 ) -> dict[str, Any]:
     """One entry of `choices`. A reply longer than `max_tokens` is cut, as text, with `length`."""
     calls = [(c.name, _arguments(c)) for c in move.calls]
-    if calls and is_malformed(faults, chance, turn):
+    malformed = bool(calls) and is_malformed(faults, chance, turn)
+    if malformed:
         calls[0] = (calls[0][0], _broken(calls[0][1], chance, turn))
     text, field = _thinking(move, reasoning)
-    if calls and chance.happens(faults.unparsed, "unparsed", turn):
+    if calls and not malformed and chance.happens(faults.unparsed, "unparsed", turn):
         text, calls = "\n".join(filter(None, [text, *(_hermes(*one) for one in calls)])), []
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if field is not None:

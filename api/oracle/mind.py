@@ -7,7 +7,7 @@ from api.oracle.chance import Chance
 from api.oracle.completion import is_malformed
 from api.oracle.conversation import Conversation
 from api.oracle.known import Known, Library
-from api.oracle.moves import Moment, Move, Policy
+from api.oracle.moves import Moment, Move, Policy, Step
 from api.oracle.recorded import Recording, playing
 from api.oracle.refusal import Refusal
 from api.oracle.search import search_policy
@@ -54,12 +54,12 @@ class Mind:
         """Raises `Refusal` where the task's environment has no policy or the tools are not offered."""
         chance = self.chance(known, conversation, sample)
         environment = known.task.environment
-        broken = {t for t in range(conversation.turn) if is_malformed(self.settings.faults, chance, t)}
+        steps, broken = self._sound(conversation.steps, chance)
         moment = Moment(
             task=known.task,
             reference=known.reference,
-            steps=conversation.steps,
-            turn=conversation.turn - len(broken),
+            steps=steps,
+            turn=conversation.turn - broken,
             chance=chance,
             wrong=chance.happens(self.settings.wrong, "wrong"),
             detours=self.settings.detours,
@@ -77,3 +77,15 @@ class Mind:
             if one.name not in conversation.tools:
                 raise Refusal(400, f"the request offers no tool {one.name!r}", param="tools")
         return move
+
+    def _sound(self, steps: tuple[Step, ...], chance: Chance) -> tuple[tuple[Step, ...], int]:
+        """The steps without those whose arguments this oracle broke, which each came first in their message; and
+        how many those were."""
+        broken: set[int] = set()
+        kept = []
+        for step in steps:
+            if step.turn not in broken and is_malformed(self.settings.faults, chance, step.turn):
+                broken.add(step.turn)
+            else:
+                kept.append(step)
+        return tuple(kept), len(broken)

@@ -27,7 +27,8 @@ class Faults:
     malformed: float = 0.0
     """Tool arguments that are cut JSON, `[]`, or an object with a wrong key."""
     unparsed: float = 0.0
-    """Tool calls left in `content` as `<tool_call>` JSON, as servers without the right parser leave them."""
+    """Tool calls left in `content` as `<tool_call>` JSON, as servers without the right parser leave them; never
+    with broken arguments, which nobody could recover."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -1,7 +1,7 @@
 """Rollouts of real environments against an oracle over real HTTP, without a queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,20 +20,22 @@ Drive = Callable[..., Awaitable[Driven]]
 
 @pytest.fixture
 def drive() -> Drive:
-    """`await drive(environment, tasks, settings)`: one scored rollout for each task, a few at once."""
+    """`await drive(environment, tasks, settings)`: one scored rollout for each task, a few at once. `client` goes to
+    the `ChatClient`, what is left to `running_oracle`."""
 
     async def drive(
         environment: Environment,
         tasks: Sequence[Known],
         settings: OracleSettings | None = None,
         at_once: int = 4,
+        client: Mapping[str, Any] | None = None,
         **oracle: Any,
     ) -> Driven:
         settings = settings or OracleSettings()
         slots = asyncio.Semaphore(at_once)
         async with (
             running_oracle(settings, Library(tasks, environment.prompt), **oracle) as base_url,
-            ChatClient(base_url, settings.model) as model,
+            ChatClient(base_url, settings.model, **(client or {})) as model,
         ):
 
             async def one(index: int, known: Known) -> tuple[Known, Trajectory, Score | None]:
