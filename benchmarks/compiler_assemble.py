@@ -4,6 +4,7 @@ Documents of about 3,000 tokens, examples of about 100,000; both sides in one pr
 """
 
 import hashlib
+import os
 import random
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from envs.task import Reference, Task
 from envs.tool import ToolResult
 from rollout.trajectory import ToolCall, ToolStep, Trajectory
 
-EXAMPLES = 40
+EXAMPLES = 100
 DOCUMENTS = 34
 WORDS = 1770
 
@@ -92,7 +93,7 @@ def best(turns: int, work: Callable[[], Any]) -> float:
 
 
 def hash_and_write(prompts: list[str], folder: Path) -> None:
-    """The same prompts, each hashed and written to Parquet as the compiler writes it, and the file's checksum."""
+    """The same prompts hashed and written to Parquet as the compiler writes it; the file checksummed and synced."""
     path = folder / "bare.parquet"
     schema = pa.schema([("id", pa.string()), ("prompt", pa.string())])
     with pq.ParquetWriter(path, schema, **WRITING) as writer:
@@ -101,6 +102,7 @@ def hash_and_write(prompts: list[str], folder: Path) -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     with open(path, "rb") as file:
         hashlib.file_digest(file, "sha256")
+        os.fsync(file.fileno())
 
 
 def run() -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The canonical form on disk: Parquet, one row an example, with everything that `Example` holds."""
 
-from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ SCHEMA = pa.schema(
         ("left_out", pa.string()),
     ]
 )
-ROW_GROUP_BYTES = 32 << 20
+ROW_GROUP_BYTES = 8 << 20
 FILE_BYTES = 1 << 30
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
@@ -77,7 +77,10 @@ def _json(value: dict[str, Any]) -> str:
 
 
 class CanonicalWriter:
-    """Files `canonical/<config>-00000.parquet`, each of about `FILE_BYTES` of prompts at most."""
+    """Files `canonical/<config>-00000.parquet`, each of about `FILE_BYTES` of prompts at most.
+
+    A thread of its own compresses and writes, one row group behind the caller.
+    """
 
     def __init__(self, folder: Path, config: str):
         self._folder = folder / "canonical"
@@ -87,6 +90,8 @@ class CanonicalWriter:
         self._rows: list[dict[str, Any]] = []
         self._group = 0
         self._file = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
 
     def write(self, example: Example, prompt: str) -> None:
         self._rows.append(row(example, prompt))
@@ -97,13 +102,18 @@ class CanonicalWriter:
     def _flush(self) -> None:
         if not self._rows:
             return
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._thread.submit(self._write, self._rows, self._group)
+        self._rows, self._group = [], 0
+
+    def _write(self, rows: list[dict[str, Any]], size: int) -> None:
         if self._writer is None:
             path = self._folder / f"{self._config}-{self._files:05d}.parquet"
             self._writer = pq.ParquetWriter(path, SCHEMA, **WRITING)
             self._files += 1
-        self._writer.write_table(_table(self._rows))
-        self._file += self._group
-        self._rows, self._group = [], 0
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+        self._file += size
         if self._file >= FILE_BYTES:
             self._end_file()
 
@@ -113,9 +123,10 @@ class CanonicalWriter:
         self._writer, self._file = None, 0
 
     def close(self) -> None:
-        self._flush()
-        self._end_file()
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+        try:
+            self._flush()
+            if self._pending is not None:
+                self._pending.result()
+        finally:
+            self._thread.shutdown()
+            self._end_file()

@@ -23,7 +23,8 @@ AnswerKind = Literal["text", "rows", "patch"]
 World = TypeVar("World", bound=Frozen)
 
 
-class Found(Frozen):
+@dataclass(frozen=True)
+class Found:
     """One source that may become a piece."""
 
     kind: Literal["document", "file", "table"]

@@ -53,11 +53,11 @@ class Recipe(Frozen):
     """`qwen3`, or the path of a Hugging Face tokenizer.json."""
     chat_template: Literal["chatml", "none"] = "chatml"
     """What is counted around the two messages."""
-    token_budget: int = Field(default=128 * K, ge=256)
+    token_budget: int = Field(default=128 * K, ge=1)
     """Prompt, target and chat template together, in tokens."""
     min_tokens: int = Field(default=0, ge=0)
     """Shorter examples are dropped (`too_short`)."""
-    fill_tokens: int | None = Field(default=None, ge=256)
+    fill_tokens: int | None = Field(default=None, ge=1)
     """Take distractors only until an example has about this many tokens. None: as many as the budget takes."""
     buckets: tuple[int, ...] = (1 * K, 2 * K, 4 * K, 8 * K, 16 * K, 32 * K, 50 * K, 64 * K, 100 * K, 128 * K)
     """Upper edges, in tokens, of the `context_length` labels: an example gets the first that holds it."""

@@ -12,7 +12,6 @@ from compiler.sketch import sketch
 from compiler.tokens import Tokenizer
 from compiler.transforms import NEUTRALISE, Step, apply, decode, neutralise
 from envs.blobs import BlobStore
-from envs.frozen import canonical_json
 
 
 class Rendered(NamedTuple):
@@ -34,9 +33,10 @@ class Renderer:
 
     def render(self, found: Found) -> Rendered:
         """Raises `Undecodable` or `BlobMissing`."""
-        key = hashlib.sha256(
-            canonical_json([self.tokenizer.identity, found.blob, found.encoding, found.step, NEUTRALISE.version])
-        ).hexdigest()
+        step = found.step
+        named = "\0".join([f"{step.name}@{step.version}", *(f"{k}={v}" for k, v in sorted(step.params.items()))])
+        words = f"{self.tokenizer.identity}\0{NEUTRALISE.version}\0{found.blob}\0{found.encoding}\0{named}"
+        key = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
         known = self._known.get(key)
         if known is None:
             known = self._fresh(found)

@@ -98,7 +98,7 @@ def _write(
                 drop = Drop(trajectory=candidate.trajectory.id, stage="trajectory", reason=e.reason, words=e.words)
                 drops.write(orjson.dumps(drop.model_dump()) + b"\n")
             else:
-                line = orjson.dumps(example.model_dump()) + b"\n"
+                line = example.model_dump_json().encode() + b"\n"
                 examples.write(line)
                 index.write(orjson.dumps(_entry(example, recipe.seed, offset, len(line)).model_dump()) + b"\n")
                 built += 1
