@@ -8,6 +8,7 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from envs.environment import Environment
@@ -15,7 +16,7 @@ from envs.errors import FailureClass
 from envs.frozen import Frozen
 from envs.score import Submission
 from envs.task import Task
-from envs.tool import ToolResult
+from envs.tool import ToolResult, ToolSpec
 from rollout.model import Conversation, Reply
 from rollout.trajectory import Mark, Message, ModelCall, StopReason, ToolCall, ToolStep, Trajectory
 
@@ -88,7 +89,7 @@ class Record:
         self._turn_start = (0, 0)
 
     def begin(self, environment: Environment) -> None:
-        self.conversation.tools = tuple(spec.schema for spec in environment.tools)
+        self.conversation.tools = schemas(tuple(environment.tools))
         self.conversation.append(Message(role="system", content=environment.system_prompt))
         self.conversation.append(Message(role="user", content=environment.prompt(self.task)))
 
@@ -219,6 +220,12 @@ class Record:
         shared = common_prefix(self._tokens, prompt)
         self._tokens = prompt + array("q", reply.output_token_ids or ())
         return shared, tuple(prompt[shared:])
+
+
+@lru_cache(maxsize=64)
+def schemas(tools: tuple[ToolSpec, ...]) -> tuple[dict[str, Any], ...]:
+    """Made once for an environment and shared by its rollouts."""
+    return tuple(spec.schema for spec in tools)
 
 
 def common_prefix(a: "array[int]", b: "array[int]") -> int:

@@ -63,6 +63,10 @@ def retry_after(header: str | None, now: float) -> float | None:
         return None
 
 
+NO_WAIT = 0.001
+"""Seconds below which a reply did not wait."""
+
+
 async def persist(
     once: Callable[[], Awaitable[Reply]],
     backoff: Backoff,
@@ -83,4 +87,5 @@ async def persist(
                 raise ModelError(f"{trouble} (gave up after {attempt} attempts)") from None
             await sleep(delay)
         else:
-            return replace(reply, attempts=attempt, waited=max(clock() - began - reply.seconds, 0.0))
+            waited = clock() - began - reply.seconds
+            return reply if attempt == 1 and waited < NO_WAIT else replace(reply, attempts=attempt, waited=waited)
