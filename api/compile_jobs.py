@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import signal
 import sys
-from typing import Any
 
 import orjson
 
 from api.service import Service
 from compiler.recipe import Recipe
+from rollout.engine import Broken, Done, Outcome
 from rollout.runs import Claim, Compilation, JobKind
 
 KIND: JobKind = "compile_shard"
@@ -20,8 +20,8 @@ STOP_SECONDS = 10.0
 """How long a compilation gets to remove its unfinished files before it is killed."""
 
 
-class CompileProcessDied(Exception):
-    """It left without a word: killed, or out of memory. The job is tried again."""
+ATTEMPTS = 3
+"""A compilation whose process is killed this often (out of memory, most of the time) has failed."""
 
 
 def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str | None = None) -> Compilation:
@@ -47,12 +47,13 @@ def requeue_forgotten(service: Service) -> None:
             service.store.enqueue(KIND, {"compilation": compilation.id})
 
 
-async def compile_claim(service: Service, claim: Claim) -> dict[str, Any]:
+async def compile_claim(service: Service, claim: Claim) -> Outcome:
     """The handler of the job: runs the process to its end, or stops it when cancelled."""
-    order = {
+    id = claim.payload["compilation"]
+    order: dict[str, str] = {
         "database": service.settings.database,
         "home": str(service.settings.home),
-        "compilation": claim.payload["compilation"],
+        "compilation": id,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
@@ -65,9 +66,13 @@ async def compile_claim(service: Service, claim: Claim) -> dict[str, Any]:
     finally:
         if process.returncode is None:
             await asyncio.shield(stop(process))
-    if code:
-        raise CompileProcessDied(f"compilation {claim.payload['compilation']}: its process ended with {code}")
-    return {"compilation": claim.payload["compilation"]}
+    if code == 0:
+        return Done(result={"compilation": id})
+    words = f"its process ended with {code}; the service's log says more"
+    final = code > 0 or claim.attempt >= ATTEMPTS
+    if final:
+        await asyncio.to_thread(service.store.set_compilation, id, "failed", error=words)
+    return Broken("environment_error", words, permanent=final)
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

@@ -11,7 +11,7 @@ from api.compile_jobs import compile_claim, requeue_forgotten
 from api.models import IDLE_SECONDS, Models
 from api.service import Service
 from envs.environment import Environment
-from rollout.engine import Done, Engine, Outcome, Timing
+from rollout.engine import Engine, Outcome, Timing
 from rollout.runs import Claim
 from rollout.worker import RolloutHandler
 
@@ -27,7 +27,7 @@ async def embedded(service: Service) -> AsyncIterator[None]:
     async with Models(settings) as models:
 
         async def compiles(claim: Claim) -> Outcome:
-            return Done(result=await compile_claim(service, claim))
+            return await compile_claim(service, claim)
 
         engine = Engine(
             service.store,

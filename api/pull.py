@@ -30,15 +30,15 @@ class Pulled:
 def pull(
     client: Client, name: str, version: str, out: Path | None, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Pulled:
-    """The version becomes the folder `out/VERSION`, named by its content as it was when published.
+    """The version becomes the folder `out`.
 
-    `version` may be `latest`; `out` defaults to `./NAME`. `progress(done, total)` counts bytes. Raises
+    `version` may be `latest`; `out` defaults to `./NAME/VERSION`. `progress(done, total)` counts bytes. Raises
     `ServiceError`; `PullError` for a checksum that differs, a path that leaves the folder, or a folder of that name
     that holds something else.
     """
     found = client.get(f"/v1/datasets/{name}/versions/{version}")
     version = found["version"]
-    folder = (out or Path(name)).absolute() / version
+    folder = (out or Path(name) / version).absolute()
     files = [(relative(entry["path"]), entry) for entry in found["files"]]
     total = sum(entry["size"] for _, entry in files)
     if folder.exists() and any(folder.iterdir()):
@@ -46,7 +46,7 @@ def pull(
             progress(total, total)
             return Pulled(name, version, folder, len(files), total, 0)
         raise PullError(f"{folder} holds something else than {name} {version}; name another --out, or remove it")
-    staging = folder.parent / f".{version}.partial"
+    staging = folder.parent / f".{folder.name}.{version[:12]}.partial"
     done = fetched = 0
     for path, entry in files:
         base = done
@@ -73,7 +73,7 @@ def fetch(client: Client, url: str, target: Path, entry: Mapping[str, Any], prog
         progress(have)
         return 0
     if have >= entry["size"]:
-        target.unlink()
+        target.unlink(missing_ok=True)
         have = 0
     headers = {"Accept-Encoding": "identity"}
     if have:

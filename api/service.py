@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from threading import Lock
 
 from api.problems import unknown
 from api.settings import Settings
+from envs.blobs import BlobStore
 from envs.environment import Environment, Site
 from envs.registry import create, factories
 from rollout.blobs import FolderBlobs
@@ -25,10 +25,6 @@ class Service:
     _environments: dict[str, Environment] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    @cached_property
-    def site(self) -> Site:
-        return Site(root=self.settings.home, blobs=self.blobs)
-
     @property
     def environment_names(self) -> list[str]:
         return sorted(factories())
@@ -39,7 +35,7 @@ class Service:
             raise unknown("environment", name, factories())
         with self._lock:
             if name not in self._environments:
-                self._environments[name] = create(name, self.site)
+                self._environments[name] = create(name, site_of(self.settings, self.blobs, name))
             return self._environments[name]
 
     def every_environment(self) -> dict[str, Environment]:
@@ -57,6 +53,11 @@ class Service:
     async def close_environments(self) -> None:
         for environment in self._environments.values():
             await environment.close()
+
+
+def site_of(settings: Settings, blobs: BlobStore, environment: str) -> Site:
+    """What one environment is handed of the home folder and the settings."""
+    return Site(root=settings.home, blobs=blobs, settings=settings.environments.get(environment, {}))
 
 
 @contextmanager

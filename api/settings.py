@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -37,6 +38,9 @@ class Settings(BaseModel):
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
     )
+    environments: dict[str, dict[str, Any]] = Field(
+        default={}, description='Settings of the environments, as JSON: `{"sql": {"query_seconds": 60}}`.'
+    )
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=8420, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
     url: str | None = Field(
@@ -57,6 +61,14 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        try:
+            return orjson.loads(value) if isinstance(value, str) else value
+        except orjson.JSONDecodeError as e:
+            raise ValueError(f"is not JSON: {e}") from None
 
     @field_validator("base_url")
     @classmethod
@@ -116,6 +128,6 @@ def settings_table() -> str:
     """The Markdown table of `docs/settings.md`."""
     rows = ["| variable | default | what it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default_factory is not None or field.default in (None, ()) else f"`{field.default}`"
+        default = "" if field.default_factory is not None or field.default in (None, (), {}) else f"`{field.default}`"
         rows.append(f"| `{variable(name)}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

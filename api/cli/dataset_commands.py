@@ -13,7 +13,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 def pull(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset.")],
     version: Annotated[str, typer.Option(help="40 hex digits, or `latest`.")] = "latest",
-    out: Annotated[Path | None, typer.Option(help="The version becomes a folder in this one. Default: ./NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make. Default: ./NAME/VERSION.")] = None,
     url: Annotated[str | None, typer.Option(help="The service. Default: TRAJC_URL.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -22,7 +22,7 @@ def show(client: Client, id: str, as_json: bool) -> None:
 def show_run(client: Client, id: str, as_json: bool) -> None:
     run = client.get(f"/v1/runs/{id}")
     failed = {
-        failure: client.get("/v1/rollouts", run=id, status="failed", failure=failure, limit=5)["rollouts"]
+        failure: client.get("/v1/rollouts", run=id, status="failed", failure=failure, limit=5)["items"]
         for failure in run["accounts"]["failed"]
     }
     if as_json:

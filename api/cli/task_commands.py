@@ -29,7 +29,7 @@ def index(
     columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
     with plain_errors(), bar(f"index {name}", "documents") as tell:
         done = index_corpus(
-            source, name, local_site(settings()), columns=columns or None, licence=licence, progress=tell
+            source, name, local_site(settings(), "search"), columns=columns or None, licence=licence, progress=tell
         )
     if as_json:
         counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged, "removed": done.removed}
@@ -50,7 +50,7 @@ def load_db(
     from envs.sql.load import load_database
 
     with plain_errors():
-        manifest = load_database(source, name, local_site(settings())).manifest
+        manifest = load_database(source, name, local_site(settings(), "sql")).manifest
     if as_json:
         emit({"database": name, "version": manifest.version, "tables": [t.name for t in manifest.tables]})
         return
@@ -65,12 +65,11 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check task files against this home folder. Names file, line and field of every fault; exits 1 on any."""
-    from api.cli.site import local_site
     from api.cli.validate import check_file
 
     with plain_errors():
-        site = local_site(settings())
-        checked = [check_file(path, site) for path in files]
+        known = settings()
+        checked = [check_file(path, known) for path in files]
     faults = [fault for one in checked for fault in one.faults]
     if as_json:
         emit({"tasks": sum(one.tasks for one in checked), "faults": [vars(fault) for fault in faults]})
@@ -80,3 +79,32 @@ def validate(
         say(f"{sum(one.tasks for one in checked)} tasks are valid, {len(faults)} lines are not")
     if faults:
         fail(f"{len(faults)} faults")
+
+
+@app.command("make-swe")
+def make_swe(
+    package: Annotated[str, typer.Argument(help="NAME or NAME==VERSION of a package, or the path of its archive.")],
+    out: Annotated[Path | None, typer.Option(help="Task file to write. Default: ./PACKAGE.jsonl.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Tasks wanted.")] = 10,
+    bugs: Annotated[int, typer.Option(min=1, help="Bugs planted in each.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same tasks.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="Sandboxes at once.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Make SWE tasks of a package with tests of its own: plant bugs, keep those that make passing tests fail."""
+    import asyncio
+
+    from api.cli.make_swe import make, write_tasks
+
+    with plain_errors():
+        made = asyncio.run(make(package, settings(), count, bugs, seed, parallel, say))
+        target = out or Path(f"{made.package}.jsonl")
+        write_tasks(made, target)
+    dropped = ", ".join(f"{n} {reason}" for reason, n in made.dropped.items()) or "none"
+    say(f"{made.tried} bugs tried = {len(made.tasks)} kept + dropped: {dropped}")
+    if as_json:
+        emit({"file": str(target), "tasks": len(made.tasks), "tried": made.tried, "dropped": made.dropped})
+    else:
+        print(f"{target}: {len(made.tasks)} tasks of {made.package} {made.version}")
+    if len(made.tasks) < count:
+        fail(f"{made.package} gave {len(made.tasks)} of the {count} tasks wanted", 3)

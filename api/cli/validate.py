@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from api.cli.site import local_site
 from api.jsonl import Line
 from api.problems import Problem
+from api.settings import Settings
 from api.task_lines import read_tasks
-from envs.environment import Environment, Site
+from envs.environment import Environment
 from envs.registry import create
 
 
@@ -27,10 +29,10 @@ class Checked:
     faults: tuple[FileFault, ...]
 
 
-def check_file(path: Path, site: Site) -> Checked:
+def check_file(path: Path, settings: Settings) -> Checked:
     @cache
     def environment(name: str) -> Environment:
-        return create(name, site)
+        return create(name, local_site(settings, name))
 
     tasks, faults = 0, []
     seen: dict[str, int] = {}

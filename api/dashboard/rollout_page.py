@@ -1,11 +1,11 @@
 """One rollout with its trajectory, a stretch of messages at a time, so that the longest one opens."""
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from api.problems import Problem
 from api.service import Service
-from api.trajectory_formats import Format
+from rollout.formats import FORMATS
 from rollout.trajectory import Message, ModelCall, ToolStep, Trajectory
 
 MESSAGES = 100
@@ -33,7 +33,7 @@ def rollout_page(service: Service, id: str, first: int) -> dict[str, Any]:
         "rollout": rollout,
         "trajectory": trajectory,
         "scores": service.store.scores(rollout.trajectory) if rollout.trajectory else (),
-        "formats": get_args(Format),
+        "formats": tuple(FORMATS),
         "first": first,
         "messages": shown(trajectory, first) if trajectory else (),
         "bound": CHARACTERS,

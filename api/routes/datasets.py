@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from api.dataset_files import PublishedFile, files_of, find_file, find_version, folder_of
 from api.examples import find_example, list_examples
 from api.problems import Problem
-from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.routes.parts import Cursor, Limit, TheService, all_of, page_of
 from api.service import Service
 from rollout.database import NotFound
 from rollout.runs import DatasetVersion
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 @router.get("")
 async def list_datasets(service: TheService) -> dict[str, Any]:
     names = await asyncio.to_thread(service.store.datasets)
-    return {"datasets": [await asyncio.to_thread(dataset_view, service, name) for name in names]}
+    return all_of([await asyncio.to_thread(dataset_view, service, name) for name in names])
 
 
 @router.get("/{name}")
@@ -53,7 +53,7 @@ async def examples(
     def find() -> dict[str, Any]:
         folder = folder_of(service, find_version(service, name, version))
         found = list_examples(folder, cursor, limit)
-        return page_of(found, "examples", list(found.items))
+        return page_of(found, list(found.items))
 
     return await asyncio.to_thread(find)
 

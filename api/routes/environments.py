@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.routes.parts import TheService
+from api.routes.parts import TheService, all_of
 from api.service import Service
 
 router = APIRouter(prefix="/environments", tags=["environments"])
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/environments", tags=["environments"])
 @router.get("")
 async def list_environments(service: TheService) -> dict[str, Any]:
     views = [await asyncio.to_thread(view, service, name) for name in service.environment_names]
-    return {"environments": views}
+    return all_of(views)
 
 
 @router.get("/{name}")

@@ -19,6 +19,11 @@ def the_service(request: Request) -> Service:
 TheService = Annotated[Service, Depends(the_service)]
 
 
-def page_of(page: Page[Any], key: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
     """A list is never cut silently: `next` is null only at its end."""
-    return {key: items, "next": page.next}
+    return {"items": items, "next": page.next}
+
+
+def all_of(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same shape for lists that are short enough to come whole."""
+    return {"items": items, "next": None}

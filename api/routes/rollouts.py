@@ -3,14 +3,15 @@
 import asyncio
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Response
 
-from api.problems import Problem
+from api.problems import Problem, unknown
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
-from api.trajectory_formats import FORMATS, Format, render
 from api.views import rollout_view
 from envs.errors import FailureClass
+from rollout.formats import FORMATS
 from rollout.runs import JobState
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
@@ -35,7 +36,7 @@ async def list_rollouts(
         cursor=cursor,
         limit=limit,
     )
-    return page_of(page, "rollouts", [rollout_view(r) for r in page.items])
+    return page_of(page, [rollout_view(r) for r in page.items])
 
 
 @router.get("/{id}")
@@ -50,7 +51,7 @@ async def cancel_rollout(id: str, service: TheService) -> dict[str, Any]:
 
 @router.get("/{id}/trajectory")
 async def trajectory_of(
-    id: str, service: TheService, format: Annotated[Format, Query(description=", ".join(FORMATS))] = "trajc"
+    id: str, service: TheService, format: Annotated[str, Query(description=", ".join(FORMATS))] = "trajc"
 ) -> Response:
     """`trajc` is everything; `openai` the messages and tools; `atif` the Agent Trajectory Interchange Format."""
     data = await asyncio.to_thread(rendered, service, id, format)
@@ -63,10 +64,12 @@ def whole_view(service: Service, id: str) -> dict[str, Any]:
     return rollout_view(rollout, scores)
 
 
-def rendered(service: Service, id: str, format: Format) -> bytes:
+def rendered(service: Service, id: str, format: str) -> bytes:
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
     rollout = service.store.rollout(id)
     if rollout.trajectory is None:
         raise Problem(
             404, "no-trajectory", f"rollout {id!r} has no trajectory (state {rollout.state}); one appears when it ends"
         )
-    return render(service.store.trajectory(rollout.trajectory), format)
+    return orjson.dumps(FORMATS[format](service.store.trajectory(rollout.trajectory)))

@@ -69,7 +69,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
 @router.get("")
 async def list_runs(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
     page = await asyncio.to_thread(service.store.runs, cursor, limit)
-    return page_of(page, "runs", [run_view(run) for run in page.items])
+    return page_of(page, [run_view(run) for run in page.items])
 
 
 @router.get("/{id}")

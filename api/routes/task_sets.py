@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from api.jsonl import split_lines, with_body
-from api.routes.parts import TheService
+from api.routes.parts import TheService, all_of
 from api.task_lines import read_tasks
 
 router = APIRouter(prefix="/task-sets", tags=["task sets"])
@@ -16,7 +16,7 @@ Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 @router.get("")
 async def list_task_sets(service: TheService) -> dict[str, Any]:
-    return {"task_sets": [asdict(s) for s in await asyncio.to_thread(service.store.task_sets)]}
+    return all_of([asdict(s) for s in await asyncio.to_thread(service.store.task_sets)])
 
 
 @router.get("/{name}")
