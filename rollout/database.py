@@ -5,6 +5,7 @@ its start, so that no transaction fails half way through for want of it.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from rollout.ids import Ids
 from rollout.schema import events
 
 MakeId = Callable[[str], str]
+_IDLE_SECONDS = 5.0
+_CLOCK_SECONDS = 5.0
 _EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
@@ -61,7 +64,7 @@ def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
         "pool_timeout": 60,
     }
     if not at.drivername.startswith("sqlite"):
-        return sa.create_engine(at, pool_pre_ping=True, **common)
+        return _checked_when_idle(sa.create_engine(at, **common))
     if at.database:
         Path(at.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(at, connect_args={"timeout": 60}, **common)
@@ -80,6 +83,24 @@ def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
     return engine
 
 
+def _checked_when_idle(engine: sa.Engine) -> sa.Engine:
+    """Ask a pooled connection whether it is alive only where it lay idle: asking each time costs a claim a tenth."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note(_: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _: Any) -> None:
+        if time.monotonic() - record.info.get("used", math.inf) > _IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception as e:
+                raise sa.exc.DisconnectionError("the database closed an idle connection") from e
+
+    return engine
+
+
 class Database:
     """One database for one process: thread-safe."""
 
@@ -88,6 +109,8 @@ class Database:
         self.sqlite = engine.dialect.name == "sqlite"
         self.new_id: MakeId = new_id or Ids()
         self._clock = clock
+        self._offset, self._clock_good_until = 0.0, 0.0
+        self._set_clock()
         # SQLite's own wait for the lock sleeps and is unfair; threads of one process queue up here instead.
         self._writer = threading.Lock() if self.sqlite else contextlib.nullcontext()
         self._listeners: list[Callable[[], None]] = []
@@ -96,18 +119,27 @@ class Database:
         """Unix seconds by the one clock that leases are kept by: the database server's, where there is one."""
         if self._clock is not None:
             return self._clock()
-        if self.sqlite:
-            return time.time()
+        return time.time() if self.sqlite else time.monotonic() + self._offset
+
+    def _set_clock(self) -> None:
+        """Ask the server for its time now and then; apart from transactions, which would hold a second connection."""
+        if self.sqlite or self._clock is not None or time.monotonic() < self._clock_good_until:
+            return
         with self.engine.connect() as c:
-            return float(c.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
+            began = time.monotonic()
+            there = float(c.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
+            ended = time.monotonic()
+        self._offset, self._clock_good_until = there - (began + ended) / 2, ended + _CLOCK_SECONDS
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
+        self._set_clock()
         with self.engine.connect() as c, c.begin():
             yield c
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
+        self._set_clock()
         with self._writer, self.engine.connect().execution_options(trajc_writes=True) as c, c.begin():
             yield c
 

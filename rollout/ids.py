@@ -1,10 +1,9 @@
-"""Identifiers: a prefix that says what it names, then 26 characters that sort by time.
+"""Identifiers: a prefix that says what it names, then 32 hexadecimal digits that sort by time.
 
-`run_` runs, `ro_` rollouts, `gen_` generations, `cs_` compile shards, `ev_` evals, `tr_` trajectories,
-`sc_` scores, `comp_` compilations, `ts_` task sets.
+`run_` runs, `ro_` rollouts, `gen_` generations, `cs_` compile shards, `ev_` evals, `grp_` the samples of one task,
+`tr_` trajectories, `sc_` scores, `comp_` compilations, `ts_` task sets.
 """
 
-import base64
 import secrets
 import threading
 import time
@@ -15,14 +14,18 @@ class Ids:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._millisecond = 0
         self._last = 0
 
     def __call__(self, prefix: str) -> str:
-        fresh = int(time.time() * 1000) << 80 | secrets.randbits(79)
+        millisecond = int(time.time() * 1000)
         with self._lock:
-            self._last = max(fresh, self._last + 1)
-            value = self._last
-        return f"{prefix}_{base64.b32hexencode(value.to_bytes(16, 'big')).decode().rstrip('=').lower()}"
+            if millisecond > self._millisecond:
+                self._millisecond = millisecond
+                self._last = max(millisecond << 80 | secrets.randbits(79), self._last + 1)
+            else:
+                self._last += 1
+            return f"{prefix}_{self._last:032x}"
 
 
 class CountedIds:
@@ -33,7 +36,7 @@ class CountedIds:
 
     def __call__(self, prefix: str) -> str:
         self._next += 1
-        return f"{prefix}_{self._next:026d}"
+        return f"{prefix}_{self._next:032x}"
 
 
 def trajectory_id(rollout: str, attempt: int) -> str:

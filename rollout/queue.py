@@ -32,22 +32,11 @@ class Queue(Runs, Trajectories):
         """Up to `n` due jobs of these kinds, by their run's priority, then age. No job is given to two workers."""
         with self.write() as c:
             claims: list[Claim] = []
-            for run in (*self._runs_with_due(c, kinds, now), None):
+            for run in self._runs_with_due(c, kinds, now):
                 if len(claims) == n:
                     break
-                due = (
-                    sa.select(jobs.c.id)
-                    .where(
-                        jobs.c.run_id == run if run else jobs.c.run_id.is_(None),
-                        jobs.c.kind.in_(kinds),
-                        _QUEUED,
-                        jobs.c.next_attempt_at <= now,
-                    )
-                    .order_by(jobs.c.priority.desc(), jobs.c.next_attempt_at, jobs.c.id)
-                    .limit(n - len(claims))
-                    .with_for_update(skip_locked=True)
-                )
-                claims += self._take(c, due, worker, now, lease_seconds)
+                due = _due(sa.select(jobs.c.id), run, kinds, now).limit(n - len(claims))
+                claims += self._take(c, due.with_for_update(skip_locked=True), worker, now, lease_seconds)
             self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
         return tuple(claims)
 
@@ -68,18 +57,8 @@ class Queue(Runs, Trajectories):
         """Up to `n` of (job, number of its next attempt) that a claim would give now, without claiming them."""
         found: list[tuple[str, int]] = []
         with self.read() as c:
-            for run in (*self._runs_with_due(c, kinds, now), None):
-                query = (
-                    sa.select(jobs.c.id, jobs.c.attempt + 1)
-                    .where(
-                        jobs.c.run_id == run if run else jobs.c.run_id.is_(None),
-                        jobs.c.kind.in_(kinds),
-                        _QUEUED,
-                        jobs.c.next_attempt_at <= now,
-                    )
-                    .order_by(jobs.c.priority.desc(), jobs.c.next_attempt_at, jobs.c.id)
-                    .limit(n - len(found))
-                )
+            for run in self._runs_with_due(c, kinds, now):
+                query = _due(sa.select(jobs.c.id, jobs.c.attempt + 1), run, kinds, now).limit(n - len(found))
                 found += [(id, attempt) for id, attempt in c.execute(query)]
         return tuple(found)
 
@@ -166,7 +145,8 @@ class Queue(Runs, Trajectories):
             far = jobs.c.next_attempt_at > now + LONGEST_DELAY
             c.execute(jobs.update().where(_QUEUED, far).values(next_attempt_at=now))
 
-    def _runs_with_due(self, c: sa.Connection, kinds: Sequence[JobKind], now: float) -> Sequence[str]:
+    def _runs_with_due(self, c: sa.Connection, kinds: Sequence[JobKind], now: float) -> Sequence[str | None]:
+        """In the order they are served. None stands for jobs of no run; every rollout has one."""
         due = sa.exists().where(
             jobs.c.run_id == runs.c.id, jobs.c.kind.in_(kinds), _QUEUED, jobs.c.next_attempt_at <= now
         )
@@ -176,7 +156,8 @@ class Queue(Runs, Trajectories):
             .order_by(runs.c.priority.desc(), runs.c.id)
             .limit(_RUNS_AT_ONCE)
         )
-        return c.execute(query).scalars().all()
+        found: list[str | None] = [*c.execute(query).scalars()]
+        return found if set(kinds) == {"rollout"} else [*found, None]
 
     def _take(
         self, c: sa.Connection, due: sa.Select[Any], worker: str, now: float, lease_seconds: float
@@ -319,6 +300,14 @@ class Queue(Runs, Trajectories):
 _QUEUED = jobs.c.state == sa.literal_column("'queued'")  # literal, so that the partial indexes serve
 _RUNNING = jobs.c.state == sa.literal_column("'running'")
 _RUNS_AT_ONCE = 64
+
+
+def _due(query: sa.Select[Any], run: str | None, kinds: Sequence[JobKind], now: float) -> sa.Select[Any]:
+    """The jobs of one run (None: of no run) that wait and may start, the first first."""
+    of = jobs.c
+    mine = of.run_id.is_(None) if run is None else of.run_id == run
+    due = query.where(mine, of.kind.in_(kinds), _QUEUED, of.next_attempt_at <= now)
+    return due.order_by(of.priority.desc(), of.next_attempt_at, of.id)
 
 
 def _standing(row: sa.Row[Any] | None, claim: Claim) -> Applied:

@@ -1,0 +1,144 @@
+"""What the queue costs: claiming with a million rows in the table, and one streamed append of 100,000 tasks.
+
+Claims are measured against one hand-written statement on the same table through the bare driver, and against the
+bound of 5 ms; the append against the bound of 60 s, with the growth of this process's memory.
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import queue_postgres
+import sqlalchemy as sa
+
+from envs.blobs import MemoryBlobs
+from envs.task import Reference, Task
+from rollout.runs import RunSpec, TaskRow
+from rollout.store import Store
+
+ROWS = 1_000_000
+CLAIMS = 1_000
+TASKS = 100_000
+CLAIM_BOUND_MS = 5.0
+APPEND_BOUND_S = 60.0
+MEMORY_BOUND_MB = 64.0
+
+BARE_CLAIM = """
+update jobs set state = 'running', attempt = attempt + 1, owner = 'bare', claimed = 0, heartbeat = 0, lease_expires = 1e12
+where id = (select id from jobs where state = 'queued' and run_id = %s and kind = 'rollout' and next_attempt_at <= 1e12
+            order by priority desc, next_attempt_at, id limit 1 for update skip locked)
+returning id, attempt
+"""
+
+
+def run() -> list[dict[str, Any]]:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "trajc.db", MemoryBlobs()) as store:
+        rows += append(store, "sqlite")
+    with queue_postgres.server() as url:
+        if url is None:
+            return rows
+        with Store.open(url, MemoryBlobs()) as store:
+            rows += append(store, "postgresql")
+            rows += claims(store, url)
+    return rows
+
+
+def append(store: Store, database: str) -> list[dict[str, Any]]:
+    """100,000 tasks of about 600 bytes, as one stream."""
+    run = store.create_run(RunSpec(environment="search", model="m"), sealed=False)
+    store.append_tasks(run.id, tasks(2_000, "warm"))
+    memory = peak_mb()
+    began = time.perf_counter()
+    assert store.append_tasks(run.id, tasks(TASKS, "t")) == TASKS
+    seconds = time.perf_counter() - began
+    grown = peak_mb() - memory
+    assert store.accounts(run.id).closes
+    return [
+        result(f"queue/append_100k_{database}", seconds, APPEND_BOUND_S, "s"),
+        result(f"queue/append_100k_memory_{database}", grown, MEMORY_BOUND_MB, "MB"),
+    ]
+
+
+def claims(store: Store, url: str) -> list[dict[str, Any]]:
+    """Single claims, one after another, out of a table of a million rows in every state."""
+    fill(store)
+    live = store.runs(limit=1).items[0].id
+    ours = [timed(lambda: store.claim("bench", ["rollout"], 1, store.now(), 60)) for _ in range(CLAIMS)]
+    with psycopg.connect(url, autocommit=True) as bare:
+        other = [timed(lambda: bare.execute(BARE_CLAIM.encode(), [live]).fetchone()) for _ in range(CLAIMS)]
+    batches = [timed(lambda: store.claim("bench", ["rollout"], 64, store.now(), 60)) / 64 for _ in range(50)]
+    return [
+        result("queue/claim_p99_1m_rows", p99(ours), CLAIM_BOUND_MS, "ms"),
+        result("queue/claim_median_vs_bare_sql", median(ours), median(other), "ms", "<=6.0"),
+        result("queue/claim_64_at_once_each_vs_bare_sql", median(batches), median(other), "ms", "<=1.0"),
+    ]
+
+
+def fill(store: Store) -> None:
+    """A million rows: most ended, a paused run of many, and one with 100,000 that wait."""
+    shares = {"ended": ROWS * 7 // 10, "paused": ROWS * 2 // 10, "live": ROWS // 10}
+    for name, count in shares.items():
+        run = store.create_run(RunSpec(environment="search", model="m", name=name), sealed=False)
+        store.append_tasks(run.id, tasks(1, name))
+        (one,) = store.rollouts(run=run.id).items
+        state = "succeeded" if name == "ended" else "queued"
+        with store.write() as c:
+            c.execute(
+                sa.text(
+                    "insert into jobs (id, kind, run_id, task_hash, sample, sample_group, state, priority, attempt,"
+                    " attempts_forgiven, next_attempt_at, error, created)"
+                    " select id || '_' || n, kind, run_id, task_hash, n, sample_group, :state, 0, 0, 0, 0, '', created"
+                    " from jobs, generate_series(1, :count) n where id = :one"
+                ),
+                {"state": state, "count": count, "one": one.id},
+            )
+            c.execute(sa.text("update runs set submitted = submitted + :n where id = :run"), {"n": count, "run": run.id})
+        if name == "paused":
+            store.pause(run.id)
+    for run in store.runs().items:
+        if run.name == "":
+            store.cancel(run.id)
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+        c.execute(sa.text("analyze"))
+
+
+def tasks(n: int, name: str) -> Iterator[TaskRow]:
+    for i in range(n):
+        task = Task(id=f"{name}-{i}", environment="search", question=f"Question {i}? " + "context " * 40)
+        yield TaskRow(task, Reference(data={"answers": [f"answer {i}"], "gold_docs": [f"d{i}", f"d{i + 1}"]}))
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    assert action()
+    return (time.perf_counter() - began) * 1000
+
+
+def p99(values: list[float]) -> float:
+    return sorted(values)[len(values) * 99 // 100]
+
+
+def median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def result(name: str, ours: float, other: float, unit: str, target: str = "<=1.0") -> dict[str, Any]:
+    ratio = ours / other
+    met = ratio <= float(target.removeprefix("<="))
+    figures = {"ours": round(ours, 3), "other": round(other, 3), "unit": unit, "ratio": round(ratio, 3)}
+    return {"name": name, **figures, "target": target, "met": met}
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)
