@@ -35,8 +35,12 @@ class Library:
         return {self._prompts(one.task): one for one in self.known}
 
     @cached_property
-    def _by_question(self) -> Mapping[str, Known]:
-        return {one.task.question: one for one in self.known}
+    def _by_first_line(self) -> Mapping[str, tuple[Known, ...]]:
+        """By the first line of the question; of tasks with one question the first is kept."""
+        lines: dict[str, dict[str, Known]] = {}
+        for one in self.known:
+            lines.setdefault(_first_line(one.task.question), {}).setdefault(one.task.question, one)
+        return {line: tuple(found.values()) for line, found in lines.items()}
 
     @cached_property
     def _references(self) -> Mapping[str, tuple[Reference, ...]]:
@@ -50,12 +54,22 @@ class Library:
         return self._by_prompt.get(first)
 
     def contained(self, prompt: str) -> Known | None:
-        """The task whose question stands in this compiled prompt; the longest where several do."""
-        found = [question for question in self._by_question if question in prompt]
-        return self._by_question[max(found, key=len)] if found else None
+        """The task whose question stands in this compiled prompt, on lines of its own or after a label such as
+        `Question: `. The one that stands first; of several that begin alike the longest."""
+        for line in prompt.splitlines():
+            for start in (line, line.partition(": ")[2]):
+                known = self._by_first_line.get(start.strip(), ())
+                found = [one for one in known if one.task.question.strip() in prompt]
+                if found:
+                    return max(found, key=lambda one: len(one.task.question))
+        return None
 
     def references(self, environment: str) -> tuple[Reference, ...]:
         return self._references.get(environment, ())
+
+
+def _first_line(question: str) -> str:
+    return question.strip().split("\n", 1)[0].strip()
 
 
 class EnvironmentPrompts:

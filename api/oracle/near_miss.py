@@ -19,8 +19,10 @@ def near_miss(answers: Sequence[str], texts: Iterable[str], others: Iterable[str
     if _NUMBER.search(first):
         return _shifted(first, chance)
     right = {word for answer in answers for word in words(answer)}
-    for candidates in ([name for text in texts for name in names(text)], list(others)):
-        apart = list(dict.fromkeys(c for c in candidates if c[:1].isupper() and not right & set(words(c))))
+    read = [name for text in texts for name in names(text)]
+    alike = [c for c in others if c[:1].isupper() == first[:1].isupper()]
+    for candidates in (read if first[:1].isupper() else alike, alike, read):
+        apart = list(dict.fromkeys(c for c in candidates if not right & set(words(c))))
         if apart:
             nearest = min(_distance(first, c) for c in apart)
             return chance.pick([c for c in apart if _distance(first, c) == nearest], "near miss")

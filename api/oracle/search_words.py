@@ -15,7 +15,8 @@ MOST_QUERIES = 60
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"[\w'’.\-]+|[,;:?!()\"]")
 _QUOTED = re.compile(r'["“”]([^"“”]+)["“”]')
-_CAPITAL = r"[A-ZÀ-Ý][\w'’.&\-]*"
+_CAPITAL = r"(?:(?:[A-ZÀ-Ý]\.)+|[A-ZÀ-Ý][\w'’&\-]*(?:\.[\w'’&\-]+)*)"
+"""A capitalised word, or initials; the full stop of a sentence is no part of it."""
 _NAMES = re.compile(rf"{_CAPITAL}(?:\s+(?:(?:of|the|in|and|for|de|von|van|ap|to|on|&)\s+){{0,2}}(?:{_CAPITAL}|\d+))*")
 
 
@@ -49,7 +50,7 @@ def names(question: str) -> list[str]:
         while parts and parts[0].lower() in STOP:
             parts = parts[1:]
         if parts:
-            out.append(" ".join(parts).strip(".,'’"))
+            out.append(re.sub(r"['’]s?$", "", " ".join(parts)))
     return out
 
 

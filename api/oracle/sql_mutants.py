@@ -79,6 +79,6 @@ def _nodes(sql: str) -> list[exp.Expr]:
 
 def _changed(sql: str, at: int, change: Callable[[exp.Expr], object]) -> str:
     """The query with its node number `at`, in walking order, changed in place."""
-    tree = sqlglot.parse_one(sql, read="duckdb")
-    change(list(tree.walk())[at])
-    return tree.sql("duckdb")
+    holder = exp.Paren(this=sqlglot.parse_one(sql, read="duckdb"))
+    change(list(holder.this.walk())[at])
+    return str(holder.this.sql("duckdb"))
