@@ -37,7 +37,7 @@ def main() -> None:
     trajc("tasks", "index", "halvard", HERE / "search" / "documents")
     trajc("tasks", "load-db", "ferries", HERE / "sql" / "ferries")
     if (absent := no_engine()) is None:
-        files["swe"] = swe_tasks()
+        files["swe"] = swe_tasks(HOME)
     else:
         print(f"no software-engineering tasks this time: {absent}")
 
@@ -108,12 +108,12 @@ def no_engine() -> str | None:
     return None
 
 
-def swe_tasks() -> Path:
-    """Plant each repository's bug: the tasks that come of it, in a file."""
+def swe_tasks(home: Path) -> Path:
+    """Plant each repository's bug: the tasks that come of it, in a file of the home folder."""
     from envs.swe.make.folder import Edit, make_task_from_folder
     from rollout.blobs import FolderBlobs
 
-    path = HOME / "swe-tasks.jsonl"
+    path = home / "swe-tasks.jsonl"
     with path.open("w") as lines:
         for described in sorted(HERE.glob("swe/*/task.json")):
             wanted = json.loads(described.read_text())
@@ -121,7 +121,7 @@ def swe_tasks() -> Path:
             task, reference = make_task_from_folder(
                 described.parent / "repository",
                 bug,
-                FolderBlobs(HOME / "blobs"),
+                FolderBlobs(home / "blobs"),
                 repository=described.parent.name,
                 **wanted,
             )
