@@ -2,13 +2,14 @@
 
 Settings (all optional): `sandbox` ("docker" or "bubblewrap"), `docker_url`, `image` (instead of trajc's base image),
 `rootfs` (folder, for bubblewrap), `shown_bytes` (of one command's output), `memory_bytes`, `cpus`, `processes`,
-`network` (True lets tasks out; off by default).
+`network` (True lets tasks out; off by default), `required_limits` (names of `sandbox.Limit`).
 """
 
 import asyncio
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -16,6 +17,7 @@ from envs.blobs import BlobMissing
 from envs.environment import Site
 from envs.errors import SandboxError, TaskError
 from envs.score import Score, Submission
+from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.baseimage import BASE_IMAGE
 from envs.swe.engine.engine import DEFAULT_URL, DockerSandboxes
 from envs.swe.gitdir import File
@@ -106,9 +108,13 @@ class SweEnvironment:
         """Made at first use. Raises `SandboxError` for a kind that does not exist."""
         if self._sandboxes is None:
             kind = self._settings.get("sandbox", "docker")
-            if kind != "docker":
-                raise SandboxError(f"unknown sandbox {kind!r}; known: docker")
-            self._sandboxes = DockerSandboxes(str(self._settings.get("docker_url") or DEFAULT_URL))
+            if kind == "docker":
+                self._sandboxes = DockerSandboxes(str(self._settings.get("docker_url") or DEFAULT_URL))
+            elif kind == "bubblewrap":
+                rootfs = self._settings.get("rootfs")
+                self._sandboxes = BubblewrapSandboxes(Path(str(rootfs)) if rootfs else None)
+            else:
+                raise SandboxError(f"unknown sandbox {kind!r}; known: docker, bubblewrap")
         return self._sandboxes
 
     async def _spec(
@@ -123,6 +129,7 @@ class SweEnvironment:
             user="agent" if base else "root",
             seed=data,
             labels={"service": "trajc", "host": socket.gethostname(), **owner},
+            requires=frozenset(self._settings.get("required_limits", ("network", "filesystem", "time"))),
             network=bool(self._settings.get("network", False)),
             bounds=Bounds(
                 memory_bytes=int(self._settings.get("memory_bytes", Bounds.memory_bytes)),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from envs.errors import SandboxError
+
 Limit = Literal["network", "filesystem", "processes", "memory", "cpu", "time", "syscalls"]
 """What a sandbox may be able to enforce. A task that needs one that is missing is refused, not run without it."""
 
@@ -43,6 +45,17 @@ class SandboxSpec:
     seconds: float = 4 * 3600
     """It ends by itself after this long, even if everybody forgot it."""
     bounds: Bounds = Bounds()
+    requires: frozenset[Limit] = frozenset(("network", "filesystem", "time"))
+    """Limits without which it must not be started."""
+
+    def refuse_unless(self, enforces: frozenset[Limit]) -> None:
+        """Raises `SandboxError` naming what is required and not enforced."""
+        missing = sorted(self.requires - enforces)
+        if missing:
+            raise SandboxError(
+                f"this sandbox does not bound {', '.join(missing)}, which the settings require (`required_limits`); "
+                "use docker, or require less"
+            )
 
 
 @dataclass(frozen=True)

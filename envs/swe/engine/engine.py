@@ -39,6 +39,7 @@ class DockerSandboxes:
 
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
         """Tries again, with a growing pause, what the engine may do better the next time."""
+        spec.refuse_unless(self.enforces)
         for attempt in range(ATTEMPTS):
             try:
                 async with self._starting, asyncio.timeout(START_SECONDS):
@@ -97,7 +98,8 @@ async def disconnect(client: aiodocker.Docker) -> None:
 
 async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "trajc", host: str | None = None) -> int:
     """Remove this service's containers that no live lease owns: expired ones, and those whose owner (the labels
-    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Only those of `host`, where one is given.
+    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Where `host` is given, only those
+    that were started from it.
 
     Returns how many were removed. Raises `SandboxError`.
     """

@@ -105,7 +105,7 @@ def read_archive(path: Path) -> Package:
         version=version,
         licence=licence if licence and "\n" not in licence else None,
         files=files,
-        command=f"{prefix}{PYTEST} -o addopts=",
+        command=f"{prefix}{PYTEST} -o addopts= --continue-on-collection-errors",
     )
     if not package.tests:
         raise TaskError(f"{path.name} ships no tests; choose a package whose source archive has some")

@@ -3,16 +3,18 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from envs.blobs import MemoryBlobs
 from envs.environment import Site
+from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.baseimage import BASE_IMAGE, ensure_base_image
 from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
 from envs.swe.environment import SweEnvironment
-from envs.swe.sandbox import Bounds, SandboxSpec
+from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
 
 TEST_SERVICE = "trajc-tests"
 SHOP = {
@@ -62,17 +64,59 @@ def base_image() -> str:
             await disconnect(client)
         return BASE_IMAGE
 
-    return asyncio.run(make())
+    # A thread of its own, as the test that asks first may have a running loop.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(make())).result()
 
 
 @pytest.fixture
-async def sandboxes(base_image: str) -> AsyncIterator[DockerSandboxes]:  # noqa: ARG001
+async def docker_sandboxes(base_image: str) -> AsyncIterator[DockerSandboxes]:  # noqa: ARG001
     engine = DockerSandboxes()
     try:
         yield engine
-    finally:
         await reap(engine.client, live=(), service=f"{TEST_SERVICE}-{os.getpid()}")
+    finally:
         await engine.close()
+
+
+class Tracked:
+    """Any kind of sandboxes; closes what a test started and did not close."""
+
+    def __init__(self, inner: Sandboxes) -> None:
+        self.inner = inner
+        self.enforces = inner.enforces
+        self._started: list[Sandbox] = []
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        self._started.append(await self.inner.start(spec))
+        return self._started[-1]
+
+    async def close(self) -> None:
+        for sandbox in self._started:
+            await sandbox.close()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("docker", marks=pytest.mark.needs("docker")),
+        pytest.param("bubblewrap", marks=pytest.mark.needs("bubblewrap")),
+    ]
+)
+async def sandboxes(request: pytest.FixtureRequest) -> AsyncIterator[Sandboxes]:
+    """Each kind that there is; every test with it runs on all of them."""
+    if request.param == "docker":
+        request.getfixturevalue("base_image")
+        inner: Sandboxes = DockerSandboxes()
+    elif rootfs() is None:
+        pytest.skip("needs TRAJC_ROOTFS, the folder of an unpacked Debian with python3, pytest and git")
+    else:
+        inner = BubblewrapSandboxes(rootfs())
+    tracked = Tracked(inner)
+    try:
+        yield tracked
+    finally:
+        await tracked.close()
+        await inner.close()
 
 
 @pytest.fixture

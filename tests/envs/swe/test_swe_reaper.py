@@ -12,29 +12,31 @@ pytestmark = pytest.mark.needs("docker")
 SERVICE = f"trajc-reaper-{os.getpid()}"
 
 
-async def running(sandboxes: DockerSandboxes) -> set[str]:
-    found = await sandboxes.client.containers.list(all=True, filters={"label": [f"trajc.service={SERVICE}"]})
+async def running(docker_sandboxes: DockerSandboxes) -> set[str]:
+    found = await docker_sandboxes.client.containers.list(all=True, filters={"label": [f"trajc.service={SERVICE}"]})
     return {f"{c['Labels']['trajc.rollout']}/{c['Labels']['trajc.attempt']}" for c in found}
 
 
-async def test_only_what_no_live_lease_owns_is_removed(sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
+async def test_only_what_no_live_lease_owns_is_removed(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
     def owned(attempt: str, host: str = "here", seconds: float = 600) -> SandboxSpec:
         rollout, _, number = attempt.partition("/")
         labels = {"service": SERVICE, "run": "r", "rollout": rollout, "attempt": number, "host": host}
         return replace(spec, labels=labels, seconds=seconds)
 
     for one in (owned("a/1"), owned("b/1"), owned("c/1", host="elsewhere"), owned("d/1", seconds=-1)):
-        await sandboxes.start(one)
+        await docker_sandboxes.start(one)
     try:
-        assert await reap(sandboxes.client, live={"a/1", "d/1"}, service="another service") == 0
-        assert await reap(sandboxes.client, live={"a/1", "d/1"}, service=SERVICE, host="here") == 2
-        assert await running(sandboxes) == {"a/1", "c/1"}, "d has expired though its lease lives, c is another host's"
+        assert await reap(docker_sandboxes.client, live={"a/1", "d/1"}, service="another service") == 0
+        assert await reap(docker_sandboxes.client, live={"a/1", "d/1"}, service=SERVICE, host="here") == 2
+        assert await running(docker_sandboxes) == {"a/1", "c/1"}, (
+            "d has expired though its lease lives, c is another host's"
+        )
     finally:
-        await reap(sandboxes.client, live=(), service=SERVICE)
-    assert await running(sandboxes) == set()
+        await reap(docker_sandboxes.client, live=(), service=SERVICE)
+    assert await running(docker_sandboxes) == set()
 
 
-async def test_a_forgotten_container_ends_by_itself(sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
-    box = await sandboxes.start(replace(spec, seconds=1))
-    state = await sandboxes.client.containers.container(box.id).wait(timeout=90)
+async def test_a_forgotten_container_ends_by_itself(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
+    box = await docker_sandboxes.start(replace(spec, seconds=1))
+    state = await docker_sandboxes.client.containers.container(box.id).wait(timeout=90)
     assert state["StatusCode"] == 0

@@ -1,0 +1,222 @@
+"""Sandboxes without a daemon: bubblewrap's namespaces over a root file system that nobody can write.
+
+Weaker than a container, and it says so: memory, CPU and system calls are not bounded for the sandbox as a whole.
+Only the repository, /tmp and the agent's home can be written.
+"""
+
+import asyncio
+import contextlib
+import io
+import os
+import random
+import shutil
+import signal
+import tarfile
+import tempfile
+from pathlib import Path
+
+from envs.errors import SandboxError
+from envs.swe.engine.options import ENVIRONMENT
+from envs.swe.machine import Machine
+from envs.swe.sandbox import Limit, SandboxSpec
+
+AGENT_ID = 1000
+OUTER_IDS = range(200_000, 260_000)
+"""Where the service is root, each sandbox runs under a user id of its own, so that its processes can be counted."""
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/home/agent:/bin/bash\n"
+GROUP = "root:x:0:\nagent:x:1000:\n"
+BOUNDED = 'ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
+READ_SIZE = 1 << 16
+
+
+class BubblewrapSandboxes:
+    """`rootfs` is an unpacked Debian with Python, pytest and git; it is never written."""
+
+    def __init__(self, rootfs: Path | None) -> None:
+        self._rootfs = rootfs
+        counted: tuple[Limit, ...] = ("processes",) if os.geteuid() == 0 else ()
+        self.enforces: frozenset[Limit] = frozenset(("network", "filesystem", "time", *counted))
+
+    async def start(self, spec: SandboxSpec) -> "BubblewrapSandbox":
+        program = shutil.which("bwrap")
+        if program is None:
+            raise SandboxError("bubblewrap is not installed (`apt-get install bubblewrap`)")
+        if self._rootfs is None or not (self._rootfs / "usr" / "bin").is_dir():
+            raise SandboxError(
+                f"bubblewrap needs a root file system and {self._rootfs} is none; unpack one (debootstrap, or an "
+                "exported container) and name its folder in the setting `rootfs`"
+            )
+        spec.refuse_unless(self.enforces)
+        if spec.network:
+            raise SandboxError("a bubblewrap sandbox has no network to give; use docker")
+        outer = random.choice(OUTER_IDS) if os.geteuid() == 0 else None
+        folder = Path(tempfile.mkdtemp(prefix="trajc-bwrap-"))
+        try:
+            await asyncio.to_thread(_furnish, folder, spec, outer)
+        except BaseException:
+            await asyncio.to_thread(_erase, folder)
+            raise
+        sandbox = BubblewrapSandbox(program, self._rootfs, folder, outer, spec, self.enforces)
+        probe = await sandbox.execute(["/bin/true"], 20)
+        if not probe.ok:
+            await sandbox.close()
+            words = probe.data.decode("utf-8", "replace").strip() or f"exit code {probe.code}"
+            raise SandboxError(f"bubblewrap cannot make a sandbox here: {words}")
+        return sandbox
+
+    async def close(self) -> None:
+        return
+
+
+class BubblewrapSandbox(Machine):
+    """Each shell and each program is a namespace of processes of its own over the same files."""
+
+    def __init__(
+        self, program: str, rootfs: Path, folder: Path, outer: int | None, spec: SandboxSpec, enforces: frozenset[Limit]
+    ) -> None:
+        super().__init__(spec)
+        self.enforces = enforces
+        self._argv = _wrapped(program, rootfs, folder, outer, spec)
+        self._folder = folder
+        self._outer = outer
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    async def _start(self, argv: list[str], workdir: str, stdin: bool) -> "ProcessChannel":
+        if self._closed:
+            raise SandboxError("the sandbox was closed")
+        if not self._folder.is_dir():
+            raise SandboxError("the sandbox's folder is gone")
+        ids = {} if self._outer is None else {"user": self._outer, "group": self._outer, "extra_groups": []}
+        process = await asyncio.create_subprocess_exec(
+            *self._argv,
+            "--chdir",
+            workdir,
+            "--",
+            *argv,
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": os.defpath},
+            **ids,  # type: ignore[arg-type]
+        )
+        self._running = {p for p in self._running if p.returncode is None} | {process}
+        return ProcessChannel(process)
+
+    async def _sweep(self) -> None:
+        for process in self._running:
+            await _kill(process)
+        self._running.clear()
+
+    async def _check_alive(self, killed: bool = False) -> None:  # noqa: ARG002
+        if not self._folder.is_dir():
+            raise SandboxError("the sandbox's folder is gone")
+
+    async def _remove(self) -> None:
+        await self._sweep()
+        await asyncio.to_thread(_erase, self._folder)
+
+
+class ProcessChannel:
+    """A bubblewrap process's input and output."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+
+    async def read(self) -> bytes:
+        assert self._process.stdout is not None
+        return await self._process.stdout.read(READ_SIZE)
+
+    async def close(self) -> None:
+        """Ends the program and whatever it started: they share a namespace that goes with it."""
+        await _kill(self._process)
+
+    async def exit_code(self) -> int | None:
+        try:
+            return await asyncio.wait_for(self._process.wait(), 5)
+        except TimeoutError:
+            return None
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(TimeoutError):
+        # A program whose output ended is about to go; its own exit code is worth a moment.
+        if process.stdout is not None and process.stdout.at_eof():
+            await asyncio.wait_for(process.wait(), 0.5)
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: SandboxSpec) -> list[str]:
+    """The command that everything runs under: bounds of each process, then namespaces, then what is to be seen."""
+    bounds = spec.bounds
+    limits = [str(bounds.open_files), str(bounds.file_bytes // 1024), str(bounds.memory_bytes // 1024)]
+    argv = ["/bin/bash", "-c", BOUNDED, "bounded", *limits, str(bounds.processes if outer is not None else 0)]
+    argv += [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    argv += ["--uid", str(AGENT_ID), "--gid", str(AGENT_ID), "--hostname", "sandbox", "--clearenv"]
+    for name, value in {**ENVIRONMENT, "HOME": "/home/agent", "USER": "agent"}.items():
+        argv += ["--setenv", name, value]
+    for name in ("usr", "etc", "opt"):
+        if (rootfs / name).is_dir():
+            argv += ["--ro-bind", str(rootfs / name), f"/{name}"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = rootfs / name
+        if path.is_symlink():
+            argv += ["--symlink", os.readlink(path), f"/{name}"]
+        elif path.is_dir():
+            argv += ["--ro-bind", str(path), f"/{name}"]
+    argv += ["--ro-bind", str(folder / "passwd"), "/etc/passwd", "--ro-bind", str(folder / "group"), "/etc/group"]
+    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--dir", "/var/lib", "--dir", "/home"]
+    argv += ["--size", str(bounds.shared_memory_bytes), "--tmpfs", "/dev/shm"]
+    argv += ["--bind", str(folder / "tmp"), "/tmp", "--bind", str(folder / "home"), "/home/agent"]
+    if (folder / "tree" / "var/lib/trajc").is_dir():
+        argv += ["--ro-bind", str(folder / "tree" / "var/lib/trajc"), "/var/lib/trajc"]
+    if spec.workdir != "/home/agent":
+        argv += ["--bind", str(folder / "tree" / spec.workdir.strip("/")), spec.workdir]
+    return [*argv, "--remount-ro", "/"]
+
+
+def _furnish(folder: Path, spec: SandboxSpec, outer: int | None) -> None:
+    folder.chmod(0o711)
+    (folder / "passwd").write_text(PASSWD)
+    (folder / "group").write_text(GROUP)
+    for name in ("tmp", "home", "tree"):
+        (folder / name).mkdir()
+    top = folder / "tree" / spec.workdir.strip("/")
+    top.mkdir(parents=True, exist_ok=True)
+    if spec.seed:
+        with tarfile.open(fileobj=io.BytesIO(spec.seed)) as tar:
+            tar.extractall(folder / "tree", filter=_member)
+    if outer is not None:
+        for path in (folder / "tmp", folder / "home", top):
+            os.chown(path, outer, outer)
+            for parent, folders, files in os.walk(path):
+                for name in (*folders, *files):
+                    os.lchown(f"{parent}/{name}", outer, outer)
+
+
+def _member(member: tarfile.TarInfo, _path: str) -> tarfile.TarInfo:
+    """The archive is our own; links in it may point anywhere, as they will be looked at from inside only."""
+    return member
+
+
+def _erase(folder: Path) -> None:
+    """Also folders that the agent closed to everybody."""
+    for parent, folders, _ in os.walk(folder):
+        for name in folders:
+            path = f"{parent}/{name}"
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,168 @@
+"""What every sandbox does alike: the agent's shell, our own helper's shell, programs by themselves, sweeps.
+
+A kind of sandbox says how a program is started in it, how all of the agent's processes are ended, and whether it is
+still there.
+"""
+
+import asyncio
+import base64
+import contextlib
+import posixpath
+import shlex
+import time
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from envs.errors import SandboxError
+from envs.swe.output import HeadTail
+from envs.swe.sandbox import Limit, Output, SandboxSpec
+from envs.swe.shell import PROGRAM, Channel, Shell, State
+
+CONDA = "/opt/miniconda3/bin/activate"
+PRELUDE = f"[ -f {CONDA} ] && . {CONDA} testbed"
+"""Images made for SWE-bench keep the repository's Python in a conda environment of this name."""
+SHELL = ["/bin/bash", "--noprofile", "--norc", "-c", PROGRAM]
+HELP_SECONDS = 30.0
+KILLED = (None, 137, -9)
+INLINE_BYTES = 64 << 10
+"""Up to this size a file is written through the helper's shell."""
+
+
+class Machine(ABC):
+    """A `Sandbox` but for the four things that depend on its kind."""
+
+    enforces: frozenset[Limit]
+
+    def __init__(self, spec: SandboxSpec) -> None:
+        self._spec = spec
+        self._state = State(spec.workdir)
+        self._shell: Shell | None = None
+        self._helper: Shell | None = None
+        self._closed = False
+
+    @abstractmethod
+    async def _start(self, argv: list[str], workdir: str, stdin: bool) -> Channel:
+        """A program as the agent's user. Raises `SandboxError`."""
+
+    @abstractmethod
+    async def _sweep(self) -> None:
+        """End every process of the agent, however it hides. Raises `SandboxError` where that fails."""
+
+    @abstractmethod
+    async def _check_alive(self, killed: bool = False) -> None:
+        """Raises `SandboxError` where the sandbox is gone; `killed` says that a process in it just was."""
+
+    @abstractmethod
+    async def _remove(self) -> None:
+        """Everything of it. Never raises."""
+
+    @property
+    def directory(self) -> str:
+        return self._state.directory
+
+    async def run(self, command: str, seconds: float) -> Output:
+        if self._closed:
+            raise SandboxError("the sandbox was closed")
+        try:
+            shell = await self._open_shell()
+            output = await shell.run(command, seconds)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._drop_shells())
+            raise
+        except SandboxError:
+            await self._drop_shells()
+            await self._check_alive()
+            raise
+        if output.fresh_shell:
+            await self._drop_shells()
+            if output.ended != "exited":
+                await self._sweep()
+            else:
+                await self._check_alive(killed=output.code in KILLED)
+        return output
+
+    async def execute(self, argv: list[str], seconds: float, stdin: bytes = b"", workdir: str = "/") -> Output:
+        if stdin:
+            argv = ["/bin/sh", "-c", 'head -c "$0" | "$@"', str(len(stdin)), *argv]
+        kept = HeadTail(self._spec.bounds.keep_bytes)
+        began = time.monotonic()
+        channel = await self._start(["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', *argv], workdir, bool(stdin))
+        ended: Literal["exited", "timeout", "flood"] = "exited"
+        try:
+            async with asyncio.timeout(seconds):
+                if stdin:
+                    await channel.write(stdin)
+                while chunk := await channel.read():
+                    kept.feed(chunk)
+                    if kept.total > self._spec.bounds.flood_bytes:
+                        ended = "flood"
+                        break
+        except TimeoutError:
+            ended = "timeout"
+        finally:
+            await channel.close()
+        code = await channel.exit_code() if ended == "exited" else None
+        if ended != "exited":
+            await self._drop_shells()
+            await self._sweep()
+        elif code in KILLED:
+            await self._check_alive(killed=True)
+        data, left_out, cut_at = kept.result()
+        return Output(data, left_out, cut_at, code, ended, time.monotonic() - began)
+
+    async def read(self, path: str, limit: int) -> bytes | None:
+        quoted = shlex.quote(path)
+        output = await self._help(f"test -f {quoted} && head -c {limit} -- {quoted}")
+        return output.data if output.ok and not output.left_out else None
+
+    async def write(self, path: str, data: bytes) -> str:
+        target, parent = shlex.quote(path), shlex.quote(posixpath.dirname(path) or "/")
+        if len(data) <= INLINE_BYTES:
+            text = base64.b64encode(data).decode()
+            output = await self._help(f"mkdir -p -- {parent} && base64 -d <<< '{text}' > {target}")
+        else:
+            program = f"mkdir -p -- {parent} && cat > {target}"
+            output = await self.execute(["/bin/bash", "-c", program], 60, stdin=data)
+        return "" if output.ok else output.data.decode("utf-8", "replace").strip() or f"ended by {output.ended}"
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(SandboxError):
+            await self._drop_shells()
+        await asyncio.shield(self._remove())
+
+    async def _open_shell(self) -> Shell:
+        if self._shell is None:
+            self._shell = await self._shell_in(self._state, PRELUDE)
+        return self._shell
+
+    async def _help(self, command: str) -> Output:
+        """Our own reads and writes, in a second shell of the agent's user. The agent may have killed it."""
+        for _ in range(2):
+            if self._helper is None:
+                self._helper = await self._shell_in(State("/"), "")
+            output = await self._helper.run(command, HELP_SECONDS)
+            if not output.fresh_shell:
+                return output
+            await self._drop_shells(agents=False)
+            await self._check_alive()
+        return output
+
+    async def _shell_in(self, state: State, prelude: str) -> Shell:
+        channel = await self._start(SHELL, "/", True)
+        try:
+            return await Shell.open(channel, state, self._spec.bounds, prelude)
+        except BaseException:
+            await channel.close()
+            raise
+
+    async def _drop_shells(self, agents: bool = True) -> None:
+        shells = [self._helper] + ([self._shell] if agents else [])
+        self._helper = None
+        if agents:
+            self._shell = None
+        for shell in shells:
+            if shell is not None:
+                await shell.close()

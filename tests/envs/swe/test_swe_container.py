@@ -1,0 +1,95 @@
+"""What is Docker's own: containers that die, are removed, are started by the dozen."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from envs.errors import SandboxError
+from envs.swe.engine.engine import DockerSandboxes
+from envs.swe.sandbox import SandboxSpec
+
+pytestmark = pytest.mark.needs("docker")
+
+
+async def test_a_shell_that_ended_starts_anew_in_its_directory_with_what_was_exported(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    box = await docker_sandboxes.start(spec)
+    await box.run("cd /tmp; export A=1; b=2; sleep 600 &", 10)
+    ended = await box.run("exit 7", 10)
+    after = await box.run('pwd; echo "[$A][$b]"; pgrep -c -u agent sleep', 10)
+    assert (ended.code, ended.fresh_shell) == (7, True)
+    assert after.data == b"/tmp\n[1][]\n1\n"
+
+
+async def test_a_container_that_died_is_a_sandbox_error(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
+    box = await docker_sandboxes.start(spec)
+    await box.run("echo well", 10)
+    await docker_sandboxes.client.containers.container(box.id).kill(signal="SIGKILL")
+    with pytest.raises(SandboxError, match="container"):
+        await box.run("echo still", 10)
+    again = await docker_sandboxes.start(spec)
+    running = asyncio.create_task(again.run("sleep 60", 60))
+    await asyncio.sleep(0.5)
+    await docker_sandboxes.client.containers.container(again.id).kill(signal="SIGKILL")
+    with pytest.raises(SandboxError, match="container"):
+        await running
+
+
+async def test_a_closed_sandbox_is_gone_and_may_be_closed_again(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    box = await docker_sandboxes.start(spec)
+    await box.run("sleep 600 &", 10)
+    await box.close()
+    await box.close()
+    left = await docker_sandboxes.client.containers.list(all=True, filters={"id": [box.id]})
+    assert left == []
+    with pytest.raises(SandboxError, match="closed"):
+        await box.run("echo", 5)
+
+
+async def test_a_cancelled_command_leaves_a_sandbox_that_can_be_closed(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    box = await docker_sandboxes.start(spec)
+    running = asyncio.create_task(box.run("sleep 60", 60))
+    await asyncio.sleep(0.3)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await box.close()
+    assert await docker_sandboxes.client.containers.list(all=True, filters={"id": [box.id]}) == []
+
+
+async def test_thirty_two_starts_at_once_all_succeed_without_a_network_each(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    networks = len(await docker_sandboxes.client.networks.list())
+    boxes = await asyncio.gather(*(docker_sandboxes.start(spec) for _ in range(32)))
+    try:
+        said = await asyncio.gather(*(box.run(f"echo {n}", 60) for n, box in enumerate(boxes)))
+        assert [s.data for s in said] == [f"{n}\n".encode() for n in range(32)]
+        assert len(await docker_sandboxes.client.networks.list()) == networks
+    finally:
+        await asyncio.gather(*(box.close() for box in boxes))
+
+
+async def test_an_image_that_is_not_there_is_one_clear_sentence(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    with pytest.raises(SandboxError, match=r"no-such-image:7.*pull or build it first") as caught:
+        await docker_sandboxes.start(replace(spec, image="no-such-image:7"))
+    assert "\n" not in str(caught.value)
+
+
+async def test_no_engine_is_one_clear_sentence(spec: SandboxSpec) -> None:
+    nowhere = DockerSandboxes("unix:///nowhere/docker.sock")
+    began = time.monotonic()
+    with pytest.raises(SandboxError, match="no Docker engine answers; start it") as caught:
+        await nowhere.start(spec)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 5, "an engine that is not there is not asked again and again"
+    await nowhere.close()
