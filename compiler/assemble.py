@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from compiler.audits import question_label, template_leak
 from compiler.candidate import Candidate
 from compiler.chat import chat_for, target_text
+from compiler.decontaminate import Evaluation, load_evaluation
 from compiler.drops import Dropped, PieceReason
 from compiler.evidence import Found, Material
 from compiler.example import CONFIGS, Example, Piece
+from compiler.placement import arrange
 from compiler.prompts import BY_ID, Template, choose
 from compiler.recipe import Recipe
 from compiler.render import Rendered, Renderer
+from compiler.sketch import union
 from compiler.transforms import Undecodable, neutralise
 from envs.blobs import BlobMissing
 from envs.frozen import content_hash
@@ -41,15 +44,18 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     overhead = count(chat.before) + count(chat.between) + count(chat.end + chat.after)
 
     needed = _needed(material.needed, renderer, left_out)
+    evaluation = load_evaluation(recipe.decontamination) if recipe.decontamination else None
+    if evaluation:
+        _uncontaminated(evaluation, task.question, needed, renderer)
     frame = _frame(template, question)
     room = recipe.token_budget - overhead - target_tokens - count(frame[0]) - count(frame[1])
     spent = sum(p.known.tokens for p in needed)
     if spent > room:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
-    placed = [*needed, *_distractors(material, needed, recipe, renderer, room, spent, left_out)]
+    placed = [*needed, *_distractors(material, needed, recipe, renderer, evaluation, room, spent, left_out)]
 
     while True:
-        ordered = _shuffled(placed, recipe.seed, trajectory_hash)
+        ordered = arrange(placed, recipe.seed, trajectory_hash, recipe.placement)
         pieces = _pieces(ordered, len(frame[0].encode()))
         prompt_tokens = (
             count(frame[0]) + sum(p.tokens for p in pieces) + count(frame[1])
@@ -89,6 +95,7 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
         target_tokens=target_tokens,
         tokens=tokens,
         pieces=pieces,
+        sketch=union([p.known.sketch for p in needed]).hex(),
         labels=labels,
         left_out={reason: n for reason, n in sorted(left_out.items()) if n},
     )
@@ -131,6 +138,7 @@ def _distractors(
     needed: Sequence[Rendered],
     recipe: Recipe,
     renderer: Renderer,
+    evaluation: Evaluation | None,
     room: int,
     spent: int,
     left_out: Counter[PieceReason],
@@ -151,6 +159,8 @@ def _distractors(
             left_out["blank"] += 1
         elif _identity(rendered) in seen:
             continue
+        elif evaluation and evaluation.overlaps(renderer.text_of(rendered)):
+            left_out["contaminated"] += 1
         elif spent + rendered.known.tokens > limit:
             left_out["budget" if recipe.fill_tokens is None else "fill"] += 1
         else:
@@ -160,18 +170,17 @@ def _distractors(
     return out
 
 
+def _uncontaminated(evaluation: Evaluation, question: str, needed: Sequence[Rendered], renderer: Renderer) -> None:
+    if evaluation.overlaps(question):
+        raise Dropped("contaminated", "the question overlaps an evaluation set")
+    for piece in needed:
+        if evaluation.overlaps(renderer.text_of(piece)):
+            raise Dropped("contaminated", f"{piece.found.source} overlaps an evaluation set")
+
+
 def _identity(piece: Rendered) -> str:
     """One page under two ids is one piece; two files of equal content are two."""
     return piece.found.blob if piece.found.kind == "document" else piece.known.hash
-
-
-def _shuffled(pieces: Sequence[Rendered], seed: int, trajectory: str) -> list[Rendered]:
-    """A permutation that is uniform over seeds, and the same on every machine and Python."""
-
-    def key(piece: Rendered) -> bytes:
-        return hashlib.sha256(f"{seed}|{trajectory}|{piece.known.hash}".encode()).digest()
-
-    return sorted(pieces, key=key)
 
 
 def _pieces(ordered: Sequence[Rendered], start: int) -> tuple[Piece, ...]:

@@ -63,7 +63,7 @@ WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": Fals
 
 def row(example: Example, prompt: str) -> dict[str, Any]:
     """Free-form mappings (step parameters, labels) as JSON text, so that they survive exactly."""
-    out = example.model_dump() | {"prompt": prompt}
+    out = example.model_dump(exclude={"sketch"}) | {"prompt": prompt}
     for piece in out["pieces"]:
         for step in piece["steps"]:
             step["params"] = _json(step["params"])

@@ -20,11 +20,13 @@ TrajectoryReason = Literal[
     "template_holds_answer",
     "over_budget",
     "too_short",
+    "contaminated",
+    "teacher_never_right",
     "broken",
 ]
 """A trajectory yields no example, by the first of these. `broken`: its own data contradict each other."""
 
-ExampleReason = Literal["duplicate"]
+ExampleReason = Literal["duplicate", "near_duplicate", "group_cap", "source_cap", "mixture"]
 """An example was built and is not published."""
 
 PieceReason = Literal[
@@ -36,6 +38,7 @@ PieceReason = Literal[
     "undecodable",
     "made_by_agent",
     "leaking_file",
+    "contaminated",
     "budget",
     "fill",
     "blob_missing",

@@ -65,6 +65,8 @@ class Example(Frozen):
     tokens: int
     """With the chat template."""
     pieces: tuple[Piece, ...]
+    sketch: str = ""
+    """Of the needed evidence (compiler.sketch), as hex."""
     labels: dict[str, str] = {}
     """What audits found, by audit."""
     left_out: dict[str, int] = {}

@@ -54,7 +54,7 @@ def publish(
         renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known)
         selection = Selection(shards, temporary / "selection.sqlite")
         try:
-            selection.decide()
+            selection.decide(recipe)
             manifest, accounts = _write(recipe, selection, renderer, temporary, name)
         finally:
             selection.close()
@@ -92,7 +92,9 @@ def _write(
             out.write(orjson.dumps(drop.model_dump()) + b"\n")
     with open(folder / "trajectories.txt", "w") as ids:
         ids.writelines(f"{id}\n" for id in selection.trajectories())
-    accounts = account(selection.selected(), selection.built(), sum(statistics.examples.values()), drops)
+    accounts = account(
+        selection.count("trajectories"), selection.count("entries"), sum(statistics.examples.values()), drops
+    )
     if not accounts.closed:
         raise PublishError(f"the accounts do not close: {accounts}")
     report = statistics.report()
@@ -119,7 +121,7 @@ def _examples(selection: Selection, renderer: Renderer, folder: Path) -> Statist
     writers: list[AccWriter | CanonicalWriter] = []
     config = ""
     try:
-        for example in selection.examples():
+        for example, _ in selection.examples():
             if example.config != config:
                 while writers:
                     writers.pop().close()

@@ -40,6 +40,48 @@ class SqlPolicy(Frozen):
     min_rows: int = Field(default=1, ge=0)
 
 
+class NearDuplicates(Frozen):
+    """Examples of one answer are near duplicates where both of these are alike; the first in key order is kept."""
+
+    context: float = Field(default=0.9, gt=0, le=1)
+    """Similarity of the needed evidence: estimated Jaccard index of its windows (compiler.sketch)."""
+    question: float = Field(default=0.8, ge=0, le=1)
+    """Jaccard index of the questions' words. 0: contexts alone decide."""
+
+
+class Decontamination(Frozen):
+    """Overlap with evaluation sets. Contaminated distractors are left out; contaminated evidence drops the example."""
+
+    files: tuple[str, ...] = Field(min_length=1)
+    """JSONL or Parquet rows, MRCR and GraphWalks among them, or plain text."""
+    words: int = Field(default=13, ge=3)
+    """So many consecutive words in common are an overlap."""
+
+
+class Placement(Frozen):
+    """Where needed pieces stand. Without it: one permutation of all pieces, uniform over seeds."""
+
+    span: tuple[float, float] = (0.0, 1.0)
+    """The share of the context from the first needed piece to the last is drawn evenly from here, and the place of
+    that stretch evenly from where it fits; (0.0, 0.1) keeps evidence close together, (0.8, 1.0) far apart."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> "Placement":
+        if not 0 <= self.span[0] <= self.span[1] <= 1:
+            raise ValueError("span must be two rising shares between 0 and 1")
+        return self
+
+
+class TeacherPolicy(Frozen):
+    """Reasoning and answer written by a model over the compiled prompt; only right ones become targets."""
+
+    samples: int = Field(default=1, ge=1)
+    """Asked for each example; the first right one is taken, and the share of right ones is kept."""
+
+
+Format = Literal["acc", "messages", "ms_swift", "llama_factory", "verl", "tokenised", "agent_sft"]
+
+
 class Recipe(Frozen):
     runs: tuple[str, ...] = ()
     """Compile the trajectories of these runs. None: every trajectory in the store."""
@@ -61,13 +103,30 @@ class Recipe(Frozen):
     """Take distractors only until an example has about this many tokens. None: as many as the budget takes."""
     buckets: tuple[int, ...] = (1 * K, 2 * K, 4 * K, 8 * K, 16 * K, 32 * K, 50 * K, 64 * K, 100 * K, 128 * K)
     """Upper edges, in tokens, of the `context_length` labels: an example gets the first that holds it."""
-    target: Literal["answer_only"] = "answer_only"
+    placement: Placement | None = None
+    target: Literal["answer_only", "teacher"] = "answer_only"
+    teacher: TeacherPolicy = TeacherPolicy()
+    near_duplicates: NearDuplicates | None = NearDuplicates()
+    """None keeps near duplicates; exact ones are always dropped."""
+    group_cap: int | None = Field(default=None, ge=1)
+    """At most so many examples of one repository, database or document family."""
+    source_cap: int | None = Field(default=None, ge=1)
+    """At most so many examples that need one and the same document, file or table."""
+    mixture: dict[Literal["search", "swe", "sql"], float] = {}
+    """Weights by environment: the largest dataset in these proportions is published. Empty: everything."""
+    decontamination: Decontamination | None = None
+    formats: tuple[Format, ...] = ("acc",)
+    """`acc` and the canonical Parquet are always written."""
+    reasoning_form: Literal["think", "field"] = "think"
+    """In `messages` formats: reasoning inside `<think>`, or as the field `reasoning_content`."""
     seed: int = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.fill_tokens is not None and self.fill_tokens > self.token_budget:
             raise ValueError("fill_tokens must not exceed token_budget")
+        if any(weight <= 0 for weight in self.mixture.values()):
+            raise ValueError("mixture: weights must be positive; leave an environment out with `environments`")
         if list(self.buckets) != sorted(set(self.buckets)) or not self.buckets or self.buckets[0] < 1:
             raise ValueError("buckets must be rising positive numbers")
         return self

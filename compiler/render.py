@@ -21,7 +21,7 @@ class Rendered(NamedTuple):
 
 
 class Renderer:
-    """For one thread. Keeps recently placed texts, up to `keep` bytes."""
+    """For one thread. Keeps recently placed texts, up to `keep` characters."""
 
     def __init__(self, blobs: BlobStore, tokenizer: Tokenizer, known: Renderings, keep: int = 64 << 20):
         self.blobs = blobs
@@ -58,18 +58,24 @@ class Renderer:
 
     def text(self, piece: Piece) -> str:
         """The bytes that the piece stands for. Raises `CompileError` where its blob is gone or is another one."""
-        kept = self._texts.get(piece.rendered)
+        return self._text(piece.rendered, piece.blob, piece.encoding, piece.steps)
+
+    def text_of(self, rendered: Rendered) -> str:
+        return self._text(rendered.known.hash, rendered.found.blob, rendered.found.encoding, rendered.steps)
+
+    def _text(self, hash: str, blob: str, encoding: str | None, steps: tuple[Step, ...]) -> str:
+        kept = self._texts.get(hash)
         if kept is not None:
-            self._texts.move_to_end(piece.rendered)
+            self._texts.move_to_end(hash)
             return kept
         try:
-            text = decode(self.blobs.get(piece.blob), piece.encoding)
+            text = decode(self.blobs.get(blob), encoding)
         except (KeyError, ValueError) as e:
-            raise CompileError(f"{piece.source}: blob {piece.blob} cannot be read any more: {e}") from e
-        for step in piece.steps:
+            raise CompileError(f"blob {blob} cannot be read any more: {e}") from e
+        for step in steps:
             text = apply(step, text)
-        self._texts[piece.rendered] = text
-        self._size += piece.end - piece.start
+        self._texts[hash] = text
+        self._size += len(text)
         while self._size > self._keep:
-            self._size -= len(self._texts.popitem(last=False)[1].encode())
+            self._size -= len(self._texts.popitem(last=False)[1])
         return text

@@ -1,6 +1,7 @@
 """Which built examples are published, and in which order: decided over the whole dataset, in key order.
 
-The index lies in a SQLite file of the temporary folder, so that memory does not grow with the dataset.
+First duplicates, then caps, then the mixture; an example is dropped by the first that meets it. The index lies in
+a SQLite file of the temporary folder, so that memory does not grow with the dataset.
 """
 
 import sqlite3
@@ -10,7 +11,22 @@ from pathlib import Path
 import orjson
 
 from compiler.drops import Drop, ExampleReason
-from compiler.example import Example
+from compiler.example import CONFIGS, Example
+from compiler.recipe import NearDuplicates, Recipe
+from compiler.sketch import BINS, similarity
+
+BAND = 8
+"""Sketch bins in one band: two examples are compared when a whole band is equal (at 0.9: all but 1 in 10,000)."""
+
+TABLES = """
+CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER, trajectory TEXT,
+    fingerprint TEXT, grp TEXT, answer TEXT, question TEXT, sources TEXT, sketch TEXT, reason TEXT);
+CREATE TABLE drops (trajectory TEXT, stage TEXT, reason TEXT, words TEXT);
+CREATE TABLE trajectories (id TEXT);
+CREATE TABLE kept (fingerprint TEXT PRIMARY KEY, trajectory TEXT) WITHOUT ROWID;
+CREATE TABLE bands (band TEXT, entry INTEGER, PRIMARY KEY (band, entry)) WITHOUT ROWID;
+CREATE TABLE uses (kind TEXT, what TEXT, n INTEGER, PRIMARY KEY (kind, what)) WITHOUT ROWID;
+"""
 
 
 class Selection:
@@ -21,12 +37,7 @@ class Selection:
         self._db = sqlite3.connect(at, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute(
-            "CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER,"
-            " trajectory TEXT, fingerprint TEXT, grp TEXT, tokens INTEGER, reason TEXT)"
-        )
-        self._db.execute("CREATE TABLE drops (trajectory TEXT, stage TEXT, reason TEXT, words TEXT)")
-        self._db.execute("CREATE TABLE trajectories (id TEXT)")
+        self._db.executescript(TABLES)
         self._db.execute("BEGIN")
         for number, shard in enumerate(shards):
             self._load(number, shard)
@@ -41,8 +52,8 @@ class Selection:
             for e in map(orjson.loads, lines):
                 self._db.execute(
                     "INSERT INTO entries VALUES (:config, :key, :shard, :offset, :length, :trajectory, :fingerprint,"
-                    " :group, :tokens, NULL)",
-                    {**e, "shard": number},
+                    " :group, :answer, :question, :sources, :sketch, NULL)",
+                    {**e, "shard": number, "sources": " ".join(e["sources"])},
                 )
         with open(shard / "drops.jsonl", "rb") as lines:
             for d in map(orjson.loads, lines):
@@ -53,31 +64,88 @@ class Selection:
     def _drop(self, d: Drop) -> None:
         self._db.execute("INSERT INTO drops VALUES (?,?,?,?)", (d.trajectory, d.stage, d.reason, d.words))
 
-    def decide(self) -> None:
-        """Of equal fingerprints the first in key order is kept."""
+    def decide(self, recipe: Recipe) -> None:
         self._db.execute("BEGIN")
-        self._db.execute("CREATE TEMP TABLE kept (fingerprint TEXT PRIMARY KEY, trajectory TEXT) WITHOUT ROWID")
-        rows = self._db.execute("SELECT rowid, trajectory, fingerprint FROM entries ORDER BY config, key").fetchall
-        for rowid, trajectory, fingerprint in rows():
-            twin = self._db.execute("SELECT trajectory FROM kept WHERE fingerprint = ?", (fingerprint,)).fetchone()
-            if twin:
-                self._reject(rowid, trajectory, "duplicate", f"same question and needed evidence as {twin[0]}")
+        query = "SELECT rowid, config, trajectory, fingerprint, grp, answer, question, sources, sketch FROM entries"
+        reader = self._db.cursor()
+        for entry, config, trajectory, mark, group, answer, question, sources, sketch in reader.execute(
+            f"{query} ORDER BY config, key"
+        ):
+            if twin := self._twin(mark):
+                self._reject(entry, trajectory, "duplicate", f"same question and needed evidence as {twin}")
+            elif recipe.near_duplicates and (
+                near := self._near(recipe.near_duplicates, config, answer, question, sketch)
+            ):
+                self._reject(entry, trajectory, "near_duplicate", f"question and needed evidence much like {near}")
+            elif group and self._full("group", f"{config} {group}", recipe.group_cap):
+                self._reject(entry, trajectory, "group_cap", f"{group} has {recipe.group_cap} examples")
+            elif full := [s for s in sources.split(" ") if self._full("source", s, recipe.source_cap)]:
+                self._reject(entry, trajectory, "source_cap", f"{recipe.source_cap} examples need {full[0]}")
             else:
-                self._db.execute("INSERT INTO kept VALUES (?, ?)", (fingerprint, trajectory))
+                self._keep(entry, config, trajectory, mark, group, answer, sources, sketch)
+        self._mix(recipe)
         self._db.execute("COMMIT")
 
-    def _reject(self, rowid: int, trajectory: str, reason: ExampleReason, words: str) -> None:
-        self._db.execute("UPDATE entries SET reason = ? WHERE rowid = ?", (reason, rowid))
+    def _twin(self, fingerprint: str) -> str | None:
+        row = self._db.execute("SELECT trajectory FROM kept WHERE fingerprint = ?", (fingerprint,)).fetchone()
+        return row and str(row[0])
+
+    def _near(self, wanted: NearDuplicates, config: str, answer: str, question: str, sketch: str) -> str | None:
+        """The kept example that this one is a near duplicate of."""
+        bands = _bands(f"{config} {answer}", sketch)
+        places = ",".join("?" * len(bands))
+        query = f"SELECT DISTINCT entry FROM bands WHERE band IN ({places}) ORDER BY entry"
+        for (entry,) in self._db.execute(query, bands).fetchall():
+            other = self._db.execute("SELECT trajectory, question, sketch FROM entries WHERE rowid = ?", (entry,))
+            trajectory, asked, known = other.fetchone()
+            alike = similarity(bytes.fromhex(sketch), bytes.fromhex(known)) >= wanted.context
+            if alike and _jaccard(question, asked) >= wanted.question:
+                return str(trajectory)
+        return None
+
+    def _full(self, kind: str, what: str, cap: int | None) -> bool:
+        if cap is None:
+            return False
+        row = self._db.execute("SELECT n FROM uses WHERE kind = ? AND what = ?", (kind, what)).fetchone()
+        return row is not None and row[0] >= cap
+
+    def _keep(
+        self, entry: int, config: str, trajectory: str, mark: str, group: str, answer: str, sources: str, sketch: str
+    ) -> None:
+        self._db.execute("INSERT INTO kept VALUES (?, ?)", (mark, trajectory))
+        self._db.executemany(
+            "INSERT INTO bands VALUES (?, ?)", ((band, entry) for band in _bands(f"{config} {answer}", sketch))
+        )
+        for kind, what in [("group", f"{config} {group}"), *(("source", s) for s in sources.split(" "))]:
+            self._db.execute(
+                "INSERT INTO uses VALUES (?, ?, 1) ON CONFLICT (kind, what) DO UPDATE SET n = n + 1", (kind, what)
+            )
+
+    def _mix(self, recipe: Recipe) -> None:
+        """The largest counts in the recipe's proportions; within a config the first in key order, which is random."""
+        if not recipe.mixture:
+            return
+        weights = {CONFIGS[name]: weight for name, weight in recipe.mixture.items()}
+        query = "SELECT rowid, trajectory FROM entries WHERE config = ? AND reason IS NULL ORDER BY key"
+        kept = {config: self._db.execute(query, (config,)).fetchall() for config in CONFIGS.values()}
+        scale = min(len(kept[config]) / weight for config, weight in weights.items())
+        for config, rows in kept.items():
+            share = int(scale * weights.get(config, 0) + 1e-9)
+            for entry, trajectory in rows[share:]:
+                self._reject(entry, trajectory, "mixture", f"the mixture takes {share} of {config}")
+
+    def _reject(self, entry: int, trajectory: str, reason: ExampleReason, words: str) -> None:
+        self._db.execute("UPDATE entries SET reason = ? WHERE rowid = ?", (reason, entry))
         self._drop(Drop(trajectory=trajectory, stage="example", reason=reason, words=words))
 
-    def examples(self) -> Iterator[Example]:
-        """What is published, by config and then key."""
+    def examples(self) -> Iterator[tuple[Example, Path]]:
+        """What is published, by config and then key, each with its shard."""
         files = [open(shard / "examples.jsonl", "rb") for shard in self._shards]  # noqa: SIM115
         try:
             query = "SELECT shard, offset, length FROM entries WHERE reason IS NULL ORDER BY config, key"
             for shard, offset, length in self._db.execute(query):
                 files[shard].seek(offset)
-                yield Example.model_validate_json(files[shard].read(length))
+                yield Example.model_validate_json(files[shard].read(length)), self._shards[shard]
         finally:
             for file in files:
                 file.close()
@@ -90,8 +158,18 @@ class Selection:
     def trajectories(self) -> Iterator[str]:
         yield from (row[0] for row in self._db.execute("SELECT id FROM trajectories ORDER BY id"))
 
-    def selected(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trajectories").fetchone()[0])
+    def count(self, table: str) -> int:
+        """Rows of `trajectories` (selected) or `entries` (built)."""
+        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
-    def built(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+def _bands(among: str, sketch: str) -> list[str]:
+    """Empty bands tell nothing; of a sketch without any window the whole is one band."""
+    width = 8 * BAND
+    bands = [f"{among} {i} {sketch[i * width : (i + 1) * width]}" for i in range(BINS // BAND)]
+    return [band for band in bands if not band.endswith("f" * width)] or [f"{among} none"]
+
+
+def _jaccard(a: str, b: str) -> float:
+    x, y = set(a.lower().split()), set(b.lower().split())
+    return len(x & y) / max(len(x | y), 1)

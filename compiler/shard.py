@@ -39,7 +39,12 @@ class Entry(Frozen):
     fingerprint: str
     """Equal for examples that ask the same over the same needed evidence."""
     group: str
-    tokens: int
+    answer: str
+    """sha256; only examples of one answer can be near duplicates."""
+    question: str
+    sources: tuple[str, ...]
+    """Blobs of the needed pieces."""
+    sketch: str
     offset: int
     length: int
 
@@ -120,7 +125,10 @@ def _entry(example: Example, seed: int, offset: int, length: int) -> Entry:
         trajectory=example.trajectory,
         fingerprint=content_hash([example.config, example.question, example.answer, needed]),
         group=example.group,
-        tokens=example.tokens,
+        answer=hashlib.sha256(example.ground_truth.encode()).hexdigest(),
+        question=example.question,
+        sources=tuple(sorted({p.blob for p in example.pieces if p.role == "needed"})),
+        sketch=example.sketch,
         offset=offset,
         length=length,
     )
