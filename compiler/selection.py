@@ -4,6 +4,7 @@ First duplicates, then caps, then the mixture; an example is dropped by the firs
 a SQLite file of the temporary folder, so that memory does not grow with the dataset.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from compiler.sketch import BINS, similarity
 
 BAND = 8
 """Sketch bins in one band: two examples are compared when a whole band is equal (at 0.9: all but 1 in 10,000)."""
+
+_WORD = re.compile(r"\w+")
 
 TABLES = """
 CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER, trajectory TEXT,
@@ -71,18 +74,19 @@ class Selection:
         for entry, config, trajectory, mark, group, answer, question, sources, sketch in reader.execute(
             f"{query} ORDER BY config, key"
         ):
+            needs = sources.split(" ")
+            bands = _bands(f"{config} {answer}", sketch)
             if twin := self._twin(mark):
                 self._reject(entry, trajectory, "duplicate", f"same question and needed evidence as {twin}")
-            elif recipe.near_duplicates and (
-                near := self._near(recipe.near_duplicates, config, answer, question, sketch)
-            ):
+            elif near := self._near(recipe.near_duplicates, bands, question, sketch):
                 self._reject(entry, trajectory, "near_duplicate", f"question and needed evidence much like {near}")
             elif group and self._full("group", f"{config} {group}", recipe.group_cap):
                 self._reject(entry, trajectory, "group_cap", f"{group} has {recipe.group_cap} examples")
-            elif full := [s for s in sources.split(" ") if self._full("source", s, recipe.source_cap)]:
+            elif full := [s for s in needs if self._full("source", s, recipe.source_cap)]:
                 self._reject(entry, trajectory, "source_cap", f"{recipe.source_cap} examples need {full[0]}")
             else:
-                self._keep(entry, config, trajectory, mark, group, answer, sources, sketch)
+                uses = [("group", f"{config} {group}"), *(("source", s) for s in needs)]
+                self._keep(entry, trajectory, mark, bands, uses)
         self._mix(recipe)
         self._db.execute("COMMIT")
 
@@ -90,9 +94,10 @@ class Selection:
         row = self._db.execute("SELECT trajectory FROM kept WHERE fingerprint = ?", (fingerprint,)).fetchone()
         return row and str(row[0])
 
-    def _near(self, wanted: NearDuplicates, config: str, answer: str, question: str, sketch: str) -> str | None:
+    def _near(self, wanted: NearDuplicates | None, bands: list[str], question: str, sketch: str) -> str | None:
         """The kept example that this one is a near duplicate of."""
-        bands = _bands(f"{config} {answer}", sketch)
+        if wanted is None:
+            return None
         places = ",".join("?" * len(bands))
         query = f"SELECT DISTINCT entry FROM bands WHERE band IN ({places}) ORDER BY entry"
         for (entry,) in self._db.execute(query, bands).fetchall():
@@ -110,16 +115,11 @@ class Selection:
         return row is not None and row[0] >= cap
 
     def _keep(
-        self, entry: int, config: str, trajectory: str, mark: str, group: str, answer: str, sources: str, sketch: str
+        self, entry: int, trajectory: str, fingerprint: str, bands: list[str], uses: list[tuple[str, str]]
     ) -> None:
-        self._db.execute("INSERT INTO kept VALUES (?, ?)", (mark, trajectory))
-        self._db.executemany(
-            "INSERT INTO bands VALUES (?, ?)", ((band, entry) for band in _bands(f"{config} {answer}", sketch))
-        )
-        for kind, what in [("group", f"{config} {group}"), *(("source", s) for s in sources.split(" "))]:
-            self._db.execute(
-                "INSERT INTO uses VALUES (?, ?, 1) ON CONFLICT (kind, what) DO UPDATE SET n = n + 1", (kind, what)
-            )
+        self._db.execute("INSERT INTO kept VALUES (?, ?)", (fingerprint, trajectory))
+        self._db.executemany("INSERT INTO bands VALUES (?, ?)", ((band, entry) for band in bands))
+        self._db.executemany("INSERT INTO uses VALUES (?, ?, 1) ON CONFLICT (kind, what) DO UPDATE SET n = n + 1", uses)
 
     def _mix(self, recipe: Recipe) -> None:
         """The largest counts in the recipe's proportions; within a config the first in key order, which is random."""
@@ -171,5 +171,5 @@ def _bands(among: str, sketch: str) -> list[str]:
 
 
 def _jaccard(a: str, b: str) -> float:
-    x, y = set(a.lower().split()), set(b.lower().split())
+    x, y = set(_WORD.findall(a.lower())), set(_WORD.findall(b.lower()))
     return len(x & y) / max(len(x | y), 1)
