@@ -1,22 +1,25 @@
 """The search environment: questions answered from a fixed, versioned corpus."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
-from envs.environment import Site
+from envs.environment import Session, Site
 from envs.errors import EnvironmentFailure, TaskError
+from envs.evidence import Evidence
 from envs.score import Score, Submission
 from envs.search.document import CorpusError
 from envs.search.endpoint import Endpoint
 from envs.search.judge import Judge
-from envs.search.library import Library
+from envs.search.library import LIVE_WEB, Library
 from envs.search.scoring import score_answer
 from envs.search.session import SearchSession
 from envs.search.settings import parse_settings
 from envs.search.textblobs import TextBlobs
 from envs.search.tools import TOOLS
+from envs.search.web.session import Web, WebSession
+from envs.search.web.settings import WebSettings
 from envs.search.world import SearchReference, SearchWorld
 from envs.task import Reference, Task
 
@@ -42,6 +45,8 @@ class SearchEnvironment:
         self._settings = parse_settings(site.settings)
         self._library = Library(site)
         self._blobs = TextBlobs(site.blobs)
+        self._root, self._store = site.root, site.blobs
+        self._web: Web | None = None
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="search")
 
     def prompt(self, task: Task) -> str:
@@ -49,6 +54,9 @@ class SearchEnvironment:
 
     def pin(self, task: Task, reference: Reference | None) -> tuple[Task, Reference | None]:
         world = _world(task)
+        if world.corpus == LIVE_WEB:
+            self._web_settings()
+            return task, reference and Reference(data=_reference(reference).model_dump(mode="json"))
         corpus = self._library.open(world.corpus, world.version)
         pinned = task.model_copy(
             update={"world": world.model_copy(update={"version": corpus.version}).model_dump(mode="json")}
@@ -60,9 +68,11 @@ class SearchEnvironment:
             raise TaskError(f"reference.gold_docs: corpus {corpus.name!r} holds no document {', '.join(missing[:5])}")
         return pinned, Reference(data=known.model_dump(mode="json"))
 
-    async def start(self, task: Task, owner: Mapping[str, str]) -> SearchSession:  # noqa: ARG002
+    async def start(self, task: Task, owner: Mapping[str, str]) -> Session:  # noqa: ARG002
         world = _world(task)
         try:
+            if world.corpus == LIVE_WEB:
+                return WebSession(self._open_web(), self._settings)
             corpus = self._library.open(world.corpus, world.version)
         except CorpusError as e:
             raise EnvironmentFailure(f"this worker cannot search for task {task.id!r}: {e}") from e
@@ -78,9 +88,27 @@ class SearchEnvironment:
         async with Endpoint(judge) as endpoint:
             return await Judge(endpoint.complete, judge.model).score(task.question, submission.text, answers)
 
+    async def fill_listed(self, pieces: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        """Evidence with the pages of live results that were listed and never visited, for after a rollout."""
+        return await self._open_web().fill(pieces)
+
     async def close(self) -> None:
+        if self._web:
+            await self._web.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._library.close()
+
+    def _open_web(self) -> Web:
+        if self._web is None:
+            self._web = Web(self._root / "web", self._web_settings(), self._store)
+        return self._web
+
+    def _web_settings(self) -> WebSettings:
+        if self._settings.web is None:
+            raise CorpusError(
+                f"corpus {LIVE_WEB!r} is the live web, which this service has no search API for: set `web`"
+            )
+        return self._settings.web
 
 
 def _world(task: Task) -> SearchWorld:

@@ -95,7 +95,7 @@ def _fill(
     building: Building, source: Source, licence: str | None, progress: Progress | None, commit_bytes: int
 ) -> tuple[Ledger, int]:
     """Bring the index to the source's state. Returns its ledger and the bytes of all texts."""
-    total = source.count()
+    total = source.count() if progress else 0
     texts = pending = 0
     now: dict[str, bytes] = {}
     with building.writing():

@@ -21,6 +21,9 @@ from envs.search.corpus import Corpus
 from envs.search.document import CorpusError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+LIVE_WEB = "web"
+"""In place of a corpus's name: a search API and pages fetched as they are asked for."""
+
 _OPEN_AT_ONCE = 16
 
 
@@ -39,6 +42,8 @@ class Manifest(Frozen):
 
 
 def corpus_folder(root: Path, name: str) -> Path:
+    if name == LIVE_WEB:
+        raise CorpusError(f"the name {LIVE_WEB!r} stands for the live web and cannot be a corpus's")
     if not _NAME.fullmatch(name):
         raise CorpusError(f"{name[:80]!r} cannot name a corpus: letters, digits, '.', '_' and '-', at most 128")
     return root / "corpora" / name
@@ -61,7 +66,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Durably, and seen by readers whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     with part.open("wb") as sink:
         sink.write(data)
         sink.flush()

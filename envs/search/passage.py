@@ -37,7 +37,8 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
 def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     """Where the terms stand, in order. Plain ASCII goes without an object for every word of the text."""
     if text.isascii():
-        return sorted(place for term in terms for place in _ascii_places(text.lower(), term))
+        lowered = text.lower()
+        return sorted(place for term in terms for place in _ascii_places(lowered, term))
     places = [(t.char_offset_from, t.text) for t in analyzer().pre_tokenize(text).tokens if t.text in terms]
     # Runs of a script without spaces are one long token to the analyzer here: their characters are looked up.
     if spaceless := "".join(t for t in terms if SPACELESS.fullmatch(t)):

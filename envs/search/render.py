@@ -71,6 +71,13 @@ def places(document: Document, pattern: str, found: Found, spans: Sequence[Span]
     return "\n".join(lines)
 
 
+def unknown(id: str) -> str:
+    return (
+        f"There is no document {_line(id, 200)!r}. Use an id exactly as `search` listed it; "
+        "if you have none, call search first."
+    )
+
+
 def excerpt(text: str, span: Span) -> str:
     """That part of the text on one line, with … where it was cut."""
     start, end = span

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from envs.errors import TaskError
 from envs.frozen import Frozen
 from envs.search.endpoint import EndpointSettings
+from envs.search.web.settings import WebSettings
 
 
 class SearchSettings(Frozen):
@@ -22,6 +23,8 @@ class SearchSettings(Frozen):
     """Searches that run at once in this process; the others wait."""
     judge: EndpointSettings | None = None
     """Asked about answers that the rules call wrong; without it the rules decide alone."""
+    web: WebSettings | None = None
+    """The live web, for tasks whose corpus is `web`."""
 
 
 def parse_settings(given: Mapping[str, Any]) -> SearchSettings:

@@ -1,0 +1,112 @@
+"""Fetching one page: checked hop by hop, bounded in bytes (on the wire and unpacked) and in time."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import httpx
+
+from envs.search.web.guard import Guard, Target
+
+USER_AGENT = "trajc/0.1 (+research agent; respects robots.txt)"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOP_HEADERS = {
+    "user-agent": USER_AGENT,
+    "accept": "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.1",
+    "accept-encoding": "gzip",
+}
+
+
+class FetchFailed(Exception):
+    """The page could not be had. The words may be shown to the model."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    url: str
+    """Where the redirects ended."""
+    status: int
+    media_type: str
+    charset: str | None
+    body: bytes
+
+
+class Fetcher:
+    """No cookies, no proxies of the environment, no connection kept: nothing of one page reaches another."""
+
+    def __init__(
+        self, guard: Guard, *, seconds: float = 20, max_bytes: int = 5_000_000, max_redirects: int = 5
+    ) -> None:
+        self._guard = guard
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._max_redirects = max_redirects
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(seconds),
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    async def get(self, url: str) -> Fetched:
+        """Any status is an answer. Raises `Refused`, or `FetchFailed` for time, size, redirects and connections."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._follow(url)
+        except TimeoutError:
+            raise FetchFailed(f"no whole answer within {self._seconds:g} seconds") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError) as e:
+            raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
+
+    async def _follow(self, url: str) -> Fetched:
+        for _ in range(self._max_redirects + 1):
+            target = await self._guard.check(url)
+            answer = await self._hop(target)
+            if isinstance(answer, Fetched):
+                return answer
+            url = answer
+        raise FetchFailed(f"more than {self._max_redirects} redirects")
+
+    async def _hop(self, target: Target) -> Fetched | str:
+        """The answer, or where it redirects to. Connects to the checked address under the page's own name."""
+        url = target.url
+        request = self._client.build_request(
+            "GET",
+            url.copy_with(host=target.address),
+            headers={**_HOP_HEADERS, "host": url.netloc.decode("ascii")},
+            extensions={"sni_hostname": url.raw_host.decode("ascii"), "timeout": self._client.timeout.as_dict()},
+        )
+        self._client.cookies.clear()
+        response = await self._client.send(request, stream=True)
+        try:
+            location = response.headers.get("location")
+            if response.status_code in _REDIRECTS and location:
+                return str(url.join(location))
+            media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            encoding = response.headers.get("content-encoding", "").strip().lower()
+            body = await self._body(response.aiter_raw(), encoding)
+            return Fetched(str(url), response.status_code, media_type, response.charset_encoding, body)
+        finally:
+            await response.aclose()
+
+    async def _body(self, chunks: AsyncIterator[bytes], encoding: str) -> bytes:
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise FetchFailed(f"the page is packed as {encoding[:40]!r}, which was not asked for")
+        unpack = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        packed, body = 0, bytearray()
+        async for chunk in chunks:
+            packed += len(chunk)
+            body += unpack.decompress(chunk, self._max_bytes + 1 - len(body)) if unpack else chunk
+            if packed > self._max_bytes or len(body) > self._max_bytes:
+                raise FetchFailed(f"the page is larger than {self._max_bytes} bytes")
+        return bytes(body)
+
+    async def __aenter__(self) -> "Fetcher":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()

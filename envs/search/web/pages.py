@@ -1,0 +1,71 @@
+"""Pages of the live web as documents, kept on disk for a while, so that rollouts of one task read the same page."""
+
+import asyncio
+import hashlib
+import time
+from pathlib import Path
+
+import httpx
+import orjson
+
+from envs.search.document import Document, packed
+from envs.search.library import write_whole
+from envs.search.web.extract import document_of
+from envs.search.web.fetch import Fetcher, FetchFailed
+from envs.search.web.guard import Guard
+from envs.search.web.manners import Pace, Robots
+
+
+class Pages:
+    """Safe for many tasks of one event loop; a page that several ask for at once is fetched once."""
+
+    def __init__(self, folder: Path, guard: Guard, *, keep_seconds: float, pause: float, fetcher: Fetcher) -> None:
+        self._folder = folder
+        self._guard = guard
+        self._keep = keep_seconds
+        self._fetcher = fetcher
+        self._robots = Robots(fetcher)
+        self._pace = Pace(pause)
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    async def document(self, url: str) -> tuple[Document, str]:
+        """The page and when it was fetched (ISO, UTC). Raises `Refused` or `FetchFailed`."""
+        lock = self._asking.setdefault(url, asyncio.Lock())
+        try:
+            async with lock:
+                if kept := await asyncio.to_thread(self._kept, url):
+                    return kept
+                return await self._fetch(url)
+        finally:
+            if not lock.locked():
+                self._asking.pop(url, None)
+
+    async def _fetch(self, url: str) -> tuple[Document, str]:
+        target = await self._guard.check(url)
+        if not await self._robots.allows(str(target.url)):
+            raise FetchFailed("the site's robots.txt does not allow it")
+        await self._pace.turn(target.url.host)
+        page = await self._fetcher.get(url)
+        document = await asyncio.to_thread(document_of, page, url)
+        fetched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        await asyncio.to_thread(self._write, document, fetched)
+        return document, fetched
+
+    def _path(self, url: str) -> Path:
+        name = hashlib.sha256(str(httpx.URL(url)).encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.json"
+
+    def _kept(self, url: str) -> tuple[Document, str] | None:
+        try:
+            path = self._path(url)
+            if time.time() - path.stat().st_mtime > self._keep:
+                return None
+            fetched, *fields = orjson.loads(path.read_bytes())
+        except (FileNotFoundError, httpx.InvalidURL, UnicodeError):
+            return None
+        return Document(*fields), fetched
+
+    def _write(self, document: Document, fetched: str) -> None:
+        path = self._path(document.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, orjson.dumps([fetched, *orjson.loads(packed(document))]))
