@@ -32,6 +32,8 @@ class Done:
     trajectory: Trajectory | None = None
     score: Score | None = None
     result: dict[str, Any] | None = None
+    then: Callable[[], None] | None = None
+    """Called, in a thread, once the store has it: to remove what was kept in case it never would."""
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,11 @@ class Engine:
 
     def _tell_now(self, claim: Claim, outcome: Outcome) -> Applied:
         match outcome:
-            case Done(trajectory, score, result):
-                return self.store.finish(claim, trajectory, score, result)
+            case Done(trajectory, score, result, then):
+                applied = self.store.finish(claim, trajectory, score, result)
+                if then is not None and applied != "superseded":
+                    then()
+                return applied
             case Broken(failure, words, partial, permanent):
                 return self.store.fail(claim, failure, words, partial, permanent=permanent)
             case Stopped(partial):

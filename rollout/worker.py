@@ -5,19 +5,23 @@ The agent loop is `rollout.loop`; what a rollout is handed and what becomes of i
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from envs.environment import Environment
 from envs.errors import SandboxError, TrajcError
 from envs.score import Score
 from rollout.admission import Admission
+from rollout.database import NotFound
 from rollout.engine import Broken, Done, Outcome, Stopped
 from rollout.ids import trajectory_id
+from rollout.journal import FolderJournals
 from rollout.loop import run_agent
 from rollout.model import Model
-from rollout.record import Identity, Journal, NoJournal, Record
+from rollout.record import Identity, NoJournal, Record, Turn
+from rollout.replay import Diverged, ReplayedJournal, ReplayedModel
 from rollout.runs import Claim, RunSpec, Work
 from rollout.store import Store
-from rollout.trajectory import Trajectory
+from rollout.trajectory import Mark, Trajectory
 
 SCORING_ATTEMPTS = 3
 """A sandbox that breaks while it scores costs a new one, not the whole rollout again."""
@@ -34,7 +38,7 @@ class RolloutHandler:
         *,
         service: str = "trajc",
         admission: Admission | None = None,
-        journals: Callable[[Claim], Journal] = lambda _: NoJournal(),
+        journals: FolderJournals | None = None,
     ) -> None:
         self.store = store
         self.environments = environments
@@ -50,33 +54,71 @@ class RolloutHandler:
             known = ", ".join(sorted(self.environments)) or "none"
             words = f"this worker has no environment {work.task.environment!r}; it has: {known}"
             return Broken("environment_error", words, permanent=True)
-        record = Record(work.task, identity(claim, work), work.spec.model)
+        turns = await asyncio.to_thread(self.earlier, claim)
+        marks = (Mark(kind="resumed", words=f"{len(turns)} turns were replayed", at_call=len(turns)),) if turns else ()
+        while True:
+            record = Record(work.task, identity(claim, work), work.spec.model, marks=marks)
+            try:
+                trajectory = await self.play(claim, work, environment, record, turns)
+            except asyncio.CancelledError:
+                return Stopped(record.freeze())
+            except TrajcError as e:
+                return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)))
+            except Diverged as e:
+                words = f"{e}; {len(turns)} model calls were paid again"
+                turns, marks = (), (Mark(kind="restarted", words=words, at_call=e.turn),)
+                await asyncio.to_thread(self.forget, claim.job)
+            else:
+                return await self.scored(environment, trajectory, work)
+
+    async def play(
+        self, claim: Claim, work: Work, environment: Environment, record: Record, turns: tuple[Turn, ...]
+    ) -> Trajectory:
+        """Run the agent, from the recorded turns on. Raises `Diverged` where they cannot be repeated."""
+        journal = None if self.journals is None else self.journals.open(claim.job, claim.attempt)
         try:
-            trajectory = await run_agent(
+            return await run_agent(
                 record,
                 self.admission.to(environment),
-                self.models(work.spec),
+                ReplayedModel(self.models(work.spec), turns) if turns else self.models(work.spec),
                 sampling=work.spec.sampling,
                 owner=self.owner(claim),
-                journal=self.journals(claim),
+                journal=ReplayedJournal(journal or NoJournal(), turns),
             )
-        except asyncio.CancelledError:
-            return Stopped(record.freeze())
-        except TrajcError as e:
-            return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)))
-        return await self.scored(environment, trajectory, work)
+        finally:
+            if journal is not None:
+                journal.close()
+
+    def earlier(self, claim: Claim) -> tuple[Turn, ...]:
+        return () if self.journals is None else self.journals.earlier(claim.job, claim.attempt)
+
+    def forget(self, rollout: str) -> None:
+        if self.journals is not None:
+            self.journals.forget(rollout)
+
+    def sweep(self) -> None:
+        """Remove the journals of rollouts that have ended; those of failed ones stay, for a retry to go on from."""
+        for rollout in () if self.journals is None else self.journals.rollouts():
+            try:
+                ended = self.store.rollout(rollout).state in ("succeeded", "cancelled")
+            except NotFound:
+                ended = True
+            if ended:
+                self.forget(rollout)
 
     async def scored(self, environment: Environment, trajectory: Trajectory, work: Work) -> Outcome:
+        done = partial(self.forget, trajectory.rollout)
         if work.reference is None:
-            return Done(trajectory)
+            return Done(trajectory, then=done)
         if trajectory.submission is None:
             words = f"nothing was handed in ({trajectory.stop})"
-            return Done(trajectory, Score(scorer="trajc", version="1", value=0.0, verdict="no_answer", words=words))
+            score = Score(scorer="trajc", version="1", value=0.0, verdict="no_answer", words=words)
+            return Done(trajectory, score, then=done)
         for left in reversed(range(SCORING_ATTEMPTS)):
             try:
                 async with self.admission.scoring:
                     score = await environment.score(work.task, work.reference, trajectory.submission)
-                return Done(trajectory, score)
+                return Done(trajectory, score, then=done)
             except asyncio.CancelledError:
                 return Stopped(trajectory)
             except TrajcError as e:

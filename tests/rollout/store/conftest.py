@@ -82,7 +82,19 @@ def postgres_server() -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
-    initdb = [programs / "initdb", "-D", data, "-A", "trust", "-U", "trajc", "-E", "UTF8", "--no-sync", "--locale=C"]
+    initdb: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-A",
+        "trust",
+        "-U",
+        "trajc",
+        "-E",
+        "UTF8",
+        "--no-sync",
+        "--locale=C",
+    ]
     subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -5,12 +5,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from envs.errors import FailureClass
 from rollout.accounts import Accounts
 from rollout.runs import Claim
 from rollout.store import Store
 
 LEASE = 60.0
-FAILURES = ("model_error", "sandbox_error", "environment_error", "task_error")
+FAILURES: tuple[FailureClass, ...] = ("model_error", "sandbox_error", "environment_error", "task_error")
 
 operation = st.one_of(
     st.tuples(

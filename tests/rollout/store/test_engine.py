@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from envs.errors import SandboxError
+from envs.errors import FailureClass, SandboxError
 from rollout.accounts import Accounts
 from rollout.engine import Broken, Done, Engine, Outcome, Stopped, Timing
 from rollout.runs import Claim
@@ -98,7 +98,7 @@ async def test_one_failed_rollout_never_kills_the_batch(store: Store, kit: Any) 
     handler = Plays(act)
     async with working(engine(store, handler, n=1)):
         await until(lambda: store.run(run.id).finished is not None)
-    failed = {"sandbox_error": 1, "environment_error": 2, "model_error": 1}
+    failed: dict[FailureClass, int] = {"sandbox_error": 1, "environment_error": 2, "model_error": 1}
     assert store.accounts(run.id) == Accounts(submitted=8, succeeded=4, failed=failed)
     assert sorted(r.error for r in store.rollouts(status="failed").items) == [
         "401: wrong key",

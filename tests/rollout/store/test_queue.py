@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from envs.blobs import BlobStore
+from envs.errors import FailureClass
 from rollout.accounts import Accounts
 from rollout.requeue import WORKER_LOST_ATTEMPTS
 from rollout.runs import Attempt, Claim, RunSpec
@@ -176,7 +177,8 @@ def test_a_wrong_task_is_not_tried_again(store: Store, kit: Any) -> None:
 
 def test_what_failed_is_retried_by_class_with_a_fresh_allowance(store: Store, kit: Any) -> None:
     run = store.create_run(kit.spec.model_copy(update={"max_attempts": 1}), kit.rows(3))
-    for mine, failure in zip(claim(store, 3), ("model_error", "sandbox_error", "sandbox_error"), strict=True):
+    classes: tuple[FailureClass, ...] = ("model_error", "sandbox_error", "sandbox_error")
+    for mine, failure in zip(claim(store, 3), classes, strict=True):
         store.fail(mine, failure, "broke")
     assert store.run(run.id).finished is not None
     assert store.retry(run.id, ["sandbox_error"]) == 2

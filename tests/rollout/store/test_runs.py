@@ -159,13 +159,14 @@ def test_rollouts_are_filtered_and_paged(store: Store, kit: Any) -> None:
     assert [r.id for r in store.rollouts(failure="task_error").items] == [failed.job]
     assert [r.id for r in store.rollouts(run=run.id, status="failed", environment="echo").items] == [failed.job]
     assert store.rollouts(environment="sql").items == ()
-    paged, cursor = [], None
+    paged: list[str] = []
+    cursor = None
     while True:
         page = store.rollouts(run=run.id, cursor=cursor, limit=2)
-        paged += page.items
+        paged += [r.task_id for r in page.items]
         if (cursor := page.next) is None:
             break
-    assert [r.task_id for r in paged] == ["t0", "t1", "t2", "t3", "t4"]
+    assert paged == ["t0", "t1", "t2", "t3", "t4"]
     assert len(store.rollouts().items) == 6
     assert store.accounts(other.id) == Accounts(submitted=1, queued=1)
 

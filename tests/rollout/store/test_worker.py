@@ -36,7 +36,9 @@ async def run(store: Store, environment: Any, script: Any, rows: list[TaskRow], 
     model = script if isinstance(script, ScriptedModel) else ScriptedModel(script)
     handler = RolloutHandler(store, {environment.name: environment}, lambda _: model, admission=Admission(starting=2))
     engine = Engine(store, {"rollout": handler}, "w", {"rollout": 8}, Timing(lease=0.6, poll=0.05, grace=5))
-    wanted = RunSpec(**({"environment": rows[0].task.environment, "model": "parrot", "max_attempts": 1} | spec))
+    wanted = RunSpec.model_validate(
+        {"environment": rows[0].task.environment, "model": "parrot", "max_attempts": 1} | spec
+    )
     made = await asyncio.to_thread(store.create_run, wanted, rows)
     working = asyncio.create_task(engine.run())
     async with asyncio.timeout(20):
@@ -91,7 +93,8 @@ async def test_a_sandbox_that_breaks_while_scoring_does_not_cost_the_rollout(sto
     async def score(task: Task, reference: Reference, submission: Submission) -> Score:
         if failures:
             raise failures.pop()
-        return await type(echo).score(echo, task, reference, submission)
+        judged: Score = await type(echo).score(echo, task, reference, submission)
+        return judged
 
     echo.score = score
     id = await run(store, echo, SUBMIT, [task()])
