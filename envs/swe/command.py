@@ -67,7 +67,7 @@ def _joined(directory: str, word: str) -> str:
 
 def _pipelines(command: str) -> Iterator[list[list[str]]]:
     """Simple commands joined by pipes, as words; what writes its output to a file is left out."""
-    text = HEREDOC.sub("", command).replace("\\\n", " ")
+    text = HEREDOC.sub("", command).replace("\\\n", " ").replace("`", " ; ")
     pipeline: list[list[str]] = [[]]
     for word in [*_words(text), ";"]:
         if word in ("|", "|&"):
@@ -90,7 +90,7 @@ def _words(text: str) -> list[str]:
         found = list(lexer)
     except ValueError:
         found = re.findall(r"[;&|()<>\n]+|[^\s;&|()<>\"'`]+", text)
-    return [w.strip("`") if w.strip("\n") else "\n" for w in found if w.strip("`")]
+    return [w if w.strip("\n") else "\n" for w in found]
 
 
 def _writes(stage: list[str]) -> bool:

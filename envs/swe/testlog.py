@@ -52,7 +52,9 @@ def pytest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str,
         outcome = PYTEST.get(word)
         if outcome is None or not rest:
             continue
-        found[_pytest_id(rest, asked)] = _worse(outcome, found.get(_pytest_id(rest, asked)))
+        # Only a test that passed is named without words after it.
+        id = rest.strip() if word == "PASSED" else _pytest_id(rest, asked)
+        found[id] = _worse(outcome, found.get(id))
     return found
 
 
