@@ -26,6 +26,7 @@ from envs.sql.refusal import Refused, UnknownTable, Unparsable
 MAX_LENGTH = 20_000
 MAX_DEPTH = 60
 MAX_TOKENS = 8_000
+SAMPLE_SEED = 42
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
@@ -56,13 +57,13 @@ class Guard:
 
     def _check(self, sql: str) -> Checked:
         tree = parse(sql)
-        if isinstance(tree, exp.Pivot):
-            # A PIVOT statement on its own; as a FROM item it has scopes like everything else.
+        if isinstance(tree, (exp.Pivot, exp.Values)):
+            # A PIVOT or VALUES statement on its own; as a FROM item it has scopes like everything else.
             tree = exp.select("*").from_(exp.Subquery(this=tree))
         if not isinstance(tree, exp.Query):
             raise _not_a_query(tree)
         catalog = replace_catalog(tree, self._manifest)
-        rewritten = drop_home(tree, self._manifest) or catalog
+        rewritten = any([drop_home(tree, self._manifest), steady_samples(tree), catalog])
         self._check_nodes(tree)
         self._check_tables(tree)
         text = tree.sql(dialect="duckdb") if rewritten else _one_statement(sql)
@@ -174,6 +175,14 @@ def cte_references(tree: exp.Expr) -> set[int]:
     return found
 
 
+def steady_samples(tree: exp.Expr) -> bool:
+    """Give each sample without a seed one, so that the same query shows the same rows; whether there was any."""
+    samples = [sample for sample in tree.find_all(exp.TableSample) if not sample.args.get("seed")]
+    for sample in samples:
+        sample.set("seed", exp.Literal.number(SAMPLE_SEED))
+    return bool(samples)
+
+
 def _is_cte(scope: Scope, name: str) -> bool:
     return name in scope.cte_sources
 
@@ -203,7 +212,8 @@ def _not_allowed(kind: str, command: bool = False) -> Refused:
 
 
 def _no_function(name: str) -> str:
-    close = difflib.get_close_matches(name.lower(), sorted(allowed_functions()), cutoff=0.75)
+    name = name.lower()
+    close = difflib.get_close_matches(name, sorted(allowed_functions()), cutoff=0.75)
     hint = f" Near names: {', '.join(close)}." if close else ""
     return f"the function {name!r} is unknown or not allowed here.{hint}"
 

@@ -131,16 +131,23 @@ def _views(
 ) -> tuple[tuple[View, ...], list[LeftOut]]:
     """Those views that read nothing but tables and views already here, under the same guard as an agent."""
     views: list[View] = []
-    left_out: list[LeftOut] = []
-    for view, sql in found.views:
-        known = Manifest(database=name, version="", tables=tables, views=tuple(views))
-        try:
-            checked = Guard(known).check(sql)
-            connection.execute(f"CREATE VIEW {quoted(view)} AS {checked.sql}")
-            views.append(View(name=view, columns=columns_of(connection, view), sql=checked.sql))
-        except (Refused, duckdb.Error) as e:
-            left_out.append(LeftOut(name=view, why=f"view: {e}"))
-    return tuple(views), left_out
+    waiting, faults = list(found.views), dict[str, str]()
+    while waiting:
+        still = []
+        for view, sql in waiting:
+            known = Manifest(database=name, version="", tables=tables, views=tuple(views))
+            try:
+                checked = Guard(known).check(sql)
+                connection.execute(f"CREATE VIEW {quoted(view)} AS {checked.sql}")
+                views.append(View(name=view, columns=columns_of(connection, view), sql=checked.sql))
+            except (Refused, duckdb.Error) as e:
+                still.append((view, sql))
+                faults[view] = str(e)
+        if len(still) == len(waiting):
+            break
+        # A view may stand before one that it reads: those that were left get another turn.
+        waiting = still
+    return tuple(views), [LeftOut(name=view, why=f"view: {faults[view]}") for view, _ in waiting]
 
 
 def quoted(name: str) -> str:

@@ -25,13 +25,13 @@ from envs.errors import EnvironmentFailure, SandboxError
 from envs.sql.connection import MEMORY
 from envs.sql.engine import Ask
 from envs.sql.reply import Failed, Reply, parse_reply
-from envs.sql.worker import HEAD, send
+from envs.sql.worker import BEGUN, HEAD, send
 
 START_SECONDS = 30
-OPEN_SECONDS = 5
-"""What starting a worker and opening a database may take on top of a query's time."""
+OPEN_SECONDS = 10
+"""What starting a worker and opening a database may take, before a statement's time begins."""
 GRACE = 0.5
-"""What passing a statement to and fro may."""
+"""How long after its time a statement that DuckDB can interrupt may take to end."""
 MAX_REPLY = 64 * 1024 * 1024
 _BOOT = "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from envs.sql.zygote import main;main({fd},{owner})"
 
@@ -136,14 +136,14 @@ class Pool:
     def _run_once(self, message: bytes, wanted: tuple[str, str | None], limit: float, ticket: Ticket) -> Reply:
         renew = False
         while True:
-            worker, warm = self._take(wanted, renew)
+            worker = self._take(wanted, renew)
             with ticket.lock:
                 ticket.worker = worker
                 if ticket.cancelled:
                     self._discard(worker)
                     return Failed("timeout", "the call was cancelled")
             try:
-                data = _ask(worker, message, time.monotonic() + limit + (GRACE if warm else OPEN_SECONDS))
+                data = _ask(worker, message, limit)
             except TimeoutError:
                 self._discard(worker)
                 return Failed("timeout", f"the query did not end within {limit:g} seconds and was stopped")
@@ -170,8 +170,8 @@ class Pool:
             if ticket.worker is not None:
                 self._kill(ticket.worker)
 
-    def _take(self, wanted: tuple[str, str | None], renew: bool) -> tuple[Worker, bool]:
-        """A worker, and whether it has the database open already."""
+    def _take(self, wanted: tuple[str, str | None], renew: bool) -> Worker:
+        """A worker; one that has the database open already, if there is one."""
         with self._lock:
             if self._closed:
                 raise SandboxError("the SQL workers were closed")
@@ -180,10 +180,10 @@ class Pool:
             if self._idle and not renew:
                 worker = next((w for w in reversed(self._idle) if w.last == wanted), self._idle[-1])
                 self._idle.remove(worker)
-                warm, worker.last, worker.used = worker.last == wanted, wanted, True
-                return worker, warm
+                worker.last, worker.used = wanted, True
+                return worker
             assert self._zygote is not None
-            return _fork(self._zygote, wanted), False
+            return _fork(self._zygote, wanted)
 
     def _orphaned(self, worker: Worker) -> bool:
         """Whether the worker ended because its parent had, and not by its own doing."""
@@ -219,13 +219,15 @@ class Pool:
                     self._zygote.control.send(b"kill %d" % worker.pid)
 
 
-def _ask(worker: Worker, message: bytes, deadline: float) -> bytes:
+def _ask(worker: Worker, message: bytes, limit: float) -> bytes:
     """The worker's answer. Raises `TimeoutError` or `WorkerGone`."""
     try:
-        worker.socket.settimeout(max(0.01, deadline - time.monotonic()))
+        deadline = time.monotonic() + OPEN_SECONDS
+        worker.socket.settimeout(OPEN_SECONDS)
         send(worker.socket, message)
-        head = _read(worker.socket, HEAD.size, deadline)
-        size = HEAD.unpack(head)[0]
+        _read(worker.socket, len(BEGUN), deadline)
+        deadline = time.monotonic() + limit + GRACE
+        size = HEAD.unpack(_read(worker.socket, HEAD.size, deadline))[0]
         if size > MAX_REPLY:
             raise WorkerGone
         return _read(worker.socket, size, deadline)

@@ -24,6 +24,8 @@ RESIDENT = 1024 * 1024
 OPEN_DATABASES = 12
 OPEN_FILES = 64
 HEAD = struct.Struct(">I")
+BEGUN = b"!"
+"""Sent before a statement runs: its time begins now, the database is open."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -43,17 +45,21 @@ def serve(connection: socket.socket) -> None:
     """Answer until the other end is closed."""
     engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
     while (message := receive(connection)) is not None:
-        reply, retire = _answer(engines, orjson.loads(message))
+        reply, retire = _answer(engines, orjson.loads(message), connection)
         send(connection, (b"\x01" if retire else b"\x00") + reply)
         if retire:
             return
 
 
-def _answer(engines: "OrderedDict[tuple[Any, ...], Engine]", message: dict[str, Any]) -> tuple[bytes, bool]:
+def _answer(
+    engines: "OrderedDict[tuple[Any, ...], Engine]", message: dict[str, Any], connection: socket.socket
+) -> tuple[bytes, bool]:
     try:
         engine = _engine(engines, message)
     except Exception as e:
+        connection.sendall(BEGUN)
         return orjson.dumps({"ok": False, "kind": "broken", "words": f"{type(e).__name__}: {e}"}), False
+    connection.sendall(BEGUN)
     try:
         reply = engine.run(Ask(**message["ask"]))
     except MemoryError:
