@@ -121,3 +121,29 @@ def new_trajc(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Trajc]:
         return Trajc(home, environ)
 
     return make
+
+
+DEMO = Path(__file__).parents[2] / "demo"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service at work over the demo's corpus, with an oracle that knows its questions."""
+
+    trajc: Trajc
+    oracle: str
+    run: dict[str, Any]
+    """A finished run of the demo's questions."""
+    dataset: dict[str, Any]
+    """What its compilation became: `{"dataset", "version", ...}`."""
+
+
+@pytest.fixture(scope="session")
+def served(new_trajc: Callable[[], Trajc]) -> Iterator[Served]:
+    trajc = new_trajc()
+    trajc("tasks", "index", "halvard", DEMO / "search" / "documents")
+    tasks = DEMO / "search" / "tasks.jsonl"
+    with trajc.oracle(tasks) as oracle, trajc.serving():
+        run = trajc.json("run", tasks, "--env", "search", "--model", "oracle", "--base-url", oracle, "--name", "served")
+        dataset = trajc.json("compile", run["id"], "--include-oracle")
+        yield Served(trajc, oracle, run, dataset)
