@@ -8,13 +8,14 @@ from api.oracle.completion import is_malformed
 from api.oracle.conversation import Conversation
 from api.oracle.known import Known, Library
 from api.oracle.moves import Moment, Move, Policy, Step
+from api.oracle.reading import holds_evidence
 from api.oracle.recorded import Recording, playing
 from api.oracle.refusal import Refusal
 from api.oracle.search import search_policy
 from api.oracle.settings import OracleSettings
 from api.oracle.sql import sql_policy
 from api.oracle.swe import swe_policy
-from api.oracle.teacher import teach
+from api.oracle.teacher import cannot_tell, teach
 
 POLICIES: Mapping[str, Policy] = {"search": search_policy, "sql": sql_policy, "swe": swe_policy}
 
@@ -67,7 +68,8 @@ class Mind:
             others=self.library.references(environment),
         )
         if not conversation.tools:
-            return teach(moment)
+            reads = self.settings.teacher_reads
+            return teach(moment) if not reads or holds_evidence(known, conversation.first) else cannot_tell()
         if player := self._players.get(known.task.id):
             return player(moment)
         if environment not in POLICIES:

@@ -54,6 +54,9 @@ class OracleSettings:
     """Share of samples that end with a near miss instead of the right answer."""
     detours: float = 0.0
     """Share of turns at which a step is taken that the task does not need."""
+    teacher_reads: bool = False
+    """Whether the teacher answers only what follows from the prompt (`api.oracle.reading`), for audits that take
+    evidence away; otherwise it answers in any case."""
     reasoning: ReasoningForm = "none"
     """Whether thoughts are told, in the `reasoning` field or as `<think>` in `content`."""
     slots: int | None = None

@@ -25,6 +25,11 @@ def teach(moment: Moment) -> Move:
     return say(answer(moment), thought)
 
 
+def cannot_tell() -> Move:
+    """What a teacher says who does not find the answer in the prompt."""
+    return say("unknown", "What I was given does not tell.")
+
+
 def _text(moment: Moment) -> str:
     answers = SearchReference.model_validate(moment.reference.data).answers
     if not moment.wrong:

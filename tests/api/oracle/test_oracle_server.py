@@ -182,6 +182,29 @@ async def test_the_teacher_gives_rows_as_json() -> None:
     assert choice["message"]["content"] == "[[7]]"
 
 
+@pytest.mark.parametrize(
+    ("evidence", "answer"),
+    [
+        ("The Aldra rises near Mount Sel. It ends in the Sea of Marn.", "Sea of Marn"),
+        ("The Aldra rises near Mount Sel.", "unknown"),
+        ("There is the Sea of Marn.", "unknown"),
+    ],
+)
+async def test_a_teacher_that_reads_answers_from_the_evidence_alone(evidence: str, answer: str) -> None:
+    prompt = {**TEACH, "messages": [{"role": "user", "content": f"Question: {QUESTION}\n\n{evidence}"}]}
+    async with oracle(OracleSettings(teacher_reads=True)) as client:
+        (choice,) = (await chat(client, prompt)).json()["choices"]
+    assert choice["message"]["content"] == answer
+
+
+@pytest.mark.parametrize(("tables", "answer"), [("# vessels\n...", "[[7]]"), ("# ports\n...", "unknown")])
+async def test_a_teacher_that_reads_needs_the_tables(tables: str, answer: str) -> None:
+    prompt = {**TEACH, "messages": [{"role": "user", "content": f"Question: {SQL.task.question}\n\n{tables}"}]}
+    async with oracle(OracleSettings(teacher_reads=True)) as client:
+        (choice,) = (await chat(client, prompt)).json()["choices"]
+    assert choice["message"]["content"] == answer
+
+
 async def test_the_share_of_wrong_answers_is_drawn_by_sample() -> None:
     async with oracle(OracleSettings(wrong=0.5)) as client:
         body = (await chat(client, TEACH, n=64)).json()
