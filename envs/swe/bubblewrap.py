@@ -27,6 +27,7 @@ PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/home/agent:/bin/b
 GROUP = "root:x:0:\nagent:x:1000:\n"
 BOUNDED = 'ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
 READ_SIZE = 1 << 16
+KILL_SECONDS = 10.0
 
 
 class BubblewrapSandboxes:
@@ -146,16 +147,20 @@ class ProcessChannel:
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(TimeoutError):
+    output = process.stdout
+    if output is not None and output.at_eof():
         # A program whose output ended is about to go; its own exit code is worth a moment.
-        if process.stdout is not None and process.stdout.at_eof():
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 0.5)
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    # What nobody read stands between the end of the process and our hearing of it.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_SECONDS):
+            while output is not None and await output.read(READ_SIZE):
+                pass
+            await process.wait()
 
 
 def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: SandboxSpec) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
 
-SECONDS = 2.0
+SECONDS = 1.0
 OWN = Path(__file__).with_name("attacks_own.txt")
 
 

@@ -1,0 +1,394 @@
+"""One rollout's world from start to score, on a real engine."""
+
+from pathlib import Path
+
+import pytest
+
+from envs.blobs import MemoryBlobs, blob_of
+from envs.environment import Site
+from envs.errors import SandboxError, TaskError
+from envs.evidence import FULL, Coverage
+from envs.score import Submission
+from envs.swe.environment import SweEnvironment
+from envs.swe.make.folder import Edit, make_task_from_folder, measure
+from envs.swe.session import SweSession
+from envs.swe.tools import BASH, EDITOR, SUBMIT
+from envs.swe.world import SweReference, SweWorld
+from envs.task import Limits, Reference, Task
+from envs.tool import MalformedCall, ToolResult
+
+BUG = Edit("shop/cart.py", "price * count", "price")
+BROKEN = "def total(items):\n    out = 0\n    for price, count in items:\n        out += price\n    return out\n"
+FAIL = ("tests/test_cart.py::test_total",)
+PASS = ("tests/test_cart.py::test_empty", "tests/test_count.py::test_count")
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
+
+
+@pytest.fixture
+def pair(shop: Path, blobs: MemoryBlobs) -> tuple[Task, Reference]:
+    return make_task_from_folder(
+        shop, [BUG], blobs, id="shop-1", issue="A cart's total forgets counts.", fail_to_pass=FAIL, pass_to_pass=PASS
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, blobs: MemoryBlobs, base_image: str) -> SweEnvironment:  # noqa: ARG001
+    return SweEnvironment(Site(tmp_path, blobs, {"shown_bytes": 2000}))
+
+
+async def bash(session: SweSession, command: str) -> ToolResult:
+    return await session.call("bash", BASH.parse({"command": command}))
+
+
+async def editor(session: SweSession, command: str, path: str, **given: object) -> ToolResult:
+    return await session.call("str_replace_editor", EDITOR.parse({"command": command, "path": path, **given}))
+
+
+def looked(result: ToolResult) -> dict[str, Coverage]:
+    return {piece.source: piece.coverage for piece in result.evidence if piece.kind == "file"}
+
+
+@pytest.mark.needs("docker")
+class TestSession:
+    @pytest.fixture
+    async def session(self, world: SweEnvironment, pair: tuple[Task, Reference]):  # type: ignore[no-untyped-def]
+        session = await world.start(pair[0], {"run": "test"})
+        yield session
+        await session.close()
+        await world.close()
+
+    async def test_neither_hidden_tests_nor_history_nor_the_fix_are_in_the_sandbox(self, session: SweSession) -> None:
+        seen = await bash(
+            session,
+            "git log --oneline --all | wc -l; git ls-files; git status --short; git rev-list --all --objects | wc -l; "
+            "grep -rl 'price [*] count' / --include=*.py --include=*.patch 2>/dev/null; "
+            "git grep 'price [*] count' $(git rev-list --all)",
+        )
+        assert seen.text.split("\n")[0] == "1"
+        assert seen.text.split("\n")[1:4] == ["shop/__init__.py", "shop/cart.py", "tests/test_count.py"]
+        assert "price * count" not in seen.text
+
+    async def test_every_way_to_look_at_a_file_is_evidence(self, session: SweSession) -> None:
+        count = b"\n\ndef count(items):\n    return sum(c for _, c in items)\n"
+        content = BROKEN.encode() + count
+        ways = {
+            "cat shop/cart.py": FULL,
+            "cd shop; cat -n cart.py; cd ..": FULL,
+            "less shop/cart.py": FULL,
+            "head -n 2 shop/cart.py": Coverage(kind="partial", ranges=((0, 29),)),
+            "sed -n '1,2p' /testbed/shop/cart.py": Coverage(kind="partial", ranges=((0, 29),)),
+            "grep -n total shop/cart.py": Coverage(kind="partial", ranges=((0, 18),)),
+            "grep -rn 'def total' .": Coverage(kind="partial", ranges=((0, 18),)),
+            "for f in shop/*.py; do cat $f; done": FULL,
+        }
+        for command, coverage in ways.items():
+            result = await bash(session, command)
+            assert looked(result).get("shop/cart.py") == coverage, command
+            piece = next(p for p in result.evidence if p.source == "shop/cart.py")
+            assert (piece.blob, piece.base, piece.how) == (blob_of(content), None, "opened")
+        viewed = await editor(session, "view", "/testbed/shop/cart.py")
+        assert looked(viewed) == {"shop/cart.py": FULL}
+        part = await editor(session, "view", "/testbed/shop/cart.py", view_range=[1, 2])
+        assert looked(part) == {"shop/cart.py": Coverage(kind="partial", ranges=((0, 30),))}
+
+    async def test_what_showed_nothing_is_no_evidence(self, session: SweSession) -> None:
+        for command in (
+            "wc -l shop/cart.py",
+            "grep nothing shop/cart.py",
+            "cat shop/cart.py > /dev/null",
+            "python3 -c 'import shop.cart'",
+            "cat missing.py",
+            "test -f shop/cart.py && echo yes",
+        ):
+            assert looked(await bash(session, command)) == {}, command
+
+    async def test_an_edited_file_keeps_its_base(self, session: SweSession, blobs: MemoryBlobs) -> None:
+        await bash(session, "echo '# more' >> shop/cart.py; echo new > shop/new.py")
+        result = await bash(session, "tail -n 1 shop/cart.py; cat shop/new.py")
+        pieces = {p.source: p for p in result.evidence}
+        assert pieces["shop/cart.py"].base is not None
+        assert blobs.get(pieces["shop/cart.py"].base.hash).decode().startswith(BROKEN)
+        assert blobs.get(pieces["shop/cart.py"].blob.hash).decode().endswith("# more\n")  # type: ignore[union-attr]
+        assert (pieces["shop/new.py"].base, pieces["shop/new.py"].coverage) == (None, FULL)
+
+    async def test_listings_are_evidence_of_their_own(self, session: SweSession) -> None:
+        result = await bash(session, "ls shop")
+        listing = next(p for p in result.evidence if p.kind == "listing")
+        assert (listing.source, listing.how, listing.blob) == (".", "listed", blob_of(b"__init__.py\ncart.py\n"))
+        folder = await editor(session, "view", "/testbed/shop")
+        assert [(p.kind, p.source) for p in folder.evidence] == [("listing", "shop")]
+
+    async def test_long_output_is_cut_for_the_model_and_kept_whole(
+        self, session: SweSession, blobs: MemoryBlobs
+    ) -> None:
+        result = await bash(session, "seq 10000")
+        whole = "".join(f"{n}\n" for n in range(1, 10001)).encode()
+        assert result.raw is not None
+        assert blobs.get(result.raw.hash) == whole
+        assert result.hidden_bytes == len(whole) - 2000
+        assert f"[... {len(whole) - 2000} bytes left out ...]" in result.text
+        assert [whole[a:b] for a, b in result.shown] == [whole[:1000], whole[-1000:]]
+
+    async def test_only_what_the_model_was_shown_of_a_file_counts(self, session: SweSession) -> None:
+        await bash(session, "seq 10000 > numbers.txt")
+        result = await bash(session, "cat numbers.txt")
+        size = len("".join(f"{n}\n" for n in range(1, 10001)))
+        assert looked(result) == {"numbers.txt": Coverage(kind="partial", ranges=((0, 1000), (size - 1000, size - 1)))}
+
+    async def test_how_a_command_ended_is_told(self, session: SweSession) -> None:
+        assert (await bash(session, "true")).text == "[no output]"
+        assert (await bash(session, "echo no; false")).text == "no\n[exit code 1]"
+        assert (await bash(session, "cd /tmp; exit 4")).text == "[exit code 4]"
+        assert (await bash(session, "pwd")).text == "/tmp\n"
+
+    async def test_edits_by_tool_and_by_shell_become_one_patch(
+        self, session: SweSession, world: SweEnvironment, pair: tuple[Task, Reference]
+    ) -> None:
+        await editor(session, "str_replace", "shop/cart.py", old_str="out += price", new_str="out += price * count")
+        await editor(session, "create", "/testbed/docs/new.txt", file_text="caf\u00e9\n")
+        await bash(
+            session, "printf '\\000\\001' > bin.dat; printf 'caf\\351\\n' > latin.txt; git rm -q tests/test_count.py"
+        )
+        await bash(
+            session, "git add -A; git commit -qm mine; rm -rf .git; mkdir -p __pycache__; touch __pycache__/x.pyc"
+        )
+        handed = await session.call("submit", SUBMIT.parse({}))
+        assert handed.final
+        assert handed.submission is not None
+        named = [line for line in handed.submission.text.splitlines() if line.startswith("diff --git")]
+        assert named == [
+            f"diff --git a/{path} b/{path}"
+            for path in ("bin.dat", "docs/new.txt", "latin.txt", "shop/cart.py", "tests/test_count.py")
+        ]
+        score = await world.score(*pair, handed.submission)
+        assert (score.verdict, score.value) == ("right", 1.0)
+        assert "not applied: changes to tests/test_count.py" in score.words
+
+    async def test_hostile_settings_of_the_repository_do_not_reach_the_patch(self, session: SweSession) -> None:
+        await bash(
+            session,
+            "git config diff.external 'echo owned'; git config core.hooksPath /tmp/hooks; "
+            "git config filter.x.clean 'echo filtered'; echo '* filter=x diff=y' > .gitattributes; "
+            "git config diff.y.textconv 'echo converted'; git config core.fsmonitor 'touch /tmp/pwned'; "
+            "mkdir -p ~/bin; printf '#!/bin/sh\\necho fake' > ~/bin/git; chmod +x ~/bin/git; export PATH=~/bin:$PATH; "
+            "git() { echo fake; }; export GIT_DIR=/tmp GIT_EXTERNAL_DIFF='echo owned'; echo more >> shop/cart.py",
+        )
+        submission = await session.submission()
+        assert submission is not None
+        assert "+more\n" in submission.text
+        for word in ("owned", "filtered", "converted", "fake"):
+            assert word not in submission.text.replace("filter=x", "")
+
+    async def test_no_edits_are_no_submission(self, session: SweSession) -> None:
+        assert await session.submission() is None
+        handed = await session.call("submit", SUBMIT.parse({}))
+        assert handed.submission == Submission(kind="patch", text="")
+
+    async def test_a_patch_that_is_too_large_is_refused_with_the_way_out(self, session: SweSession) -> None:
+        await bash(session, "head -c 20000000 /dev/urandom > big.bin")
+        handed = await session.call("submit", SUBMIT.parse({}))
+        assert (handed.is_error, handed.submission) == (True, None)
+        assert "remove the large files" in handed.text
+
+    async def test_a_refused_edit_is_words_and_changes_nothing(self, session: SweSession) -> None:
+        wrong = [
+            await editor(session, "view", "/testbed/nope.py"),
+            await editor(session, "str_replace", "/testbed/shop/cart.py", old_str="nope", new_str="x"),
+            await editor(session, "create", "/etc/new", file_text="x"),
+            await editor(session, "create", "/testbed/x"),
+            await editor(session, "undo_edit", "/testbed/shop/cart.py"),
+        ]
+        assert [w.is_error for w in wrong] == [True] * 5
+        assert await session.submission() is None
+
+    async def test_the_same_commands_give_the_same_observations(
+        self, session: SweSession, world: SweEnvironment, pair: tuple[Task, Reference]
+    ) -> None:
+        commands = [
+            "ls -la --time-style=full-iso shop",
+            "git log; git status",
+            'python3 -c \'print({"a", "b", "c"})\'',
+            "cat shop/cart.py",
+            "env | sort",
+        ]
+        again = await world.start(pair[0], {"run": "again"})
+        try:
+            for command in commands:
+                one, two = await bash(session, command), await bash(again, command)
+                assert one.model_copy(update={"seconds": 0.0}) == two.model_copy(update={"seconds": 0.0}), command
+        finally:
+            await again.close()
+
+
+def patch(path: str, text: str) -> str:
+    lines = text.splitlines()
+    return (
+        f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n"
+        + "".join(f"+{line}\n" for line in lines)
+    )
+
+
+@pytest.mark.needs("docker")
+async def test_the_scorer_can_say_yes_and_no(world: SweEnvironment, pair: tuple[Task, Reference]) -> None:
+    task, reference = pair
+    gold = SweReference.model_validate(reference.data).gold_patch
+
+    async def verdict(text: str) -> tuple[str, str]:
+        score = await world.score(task, reference, Submission(kind="patch", text=text))
+        assert (score.value == 1.0) == (score.verdict == "right")
+        return score.verdict, score.words
+
+    assert await verdict(gold) == ("right", "all 3 tests passed")
+    assert await verdict(gold.rstrip("\n")) == ("right", "all 3 tests passed")
+    assert await verdict("") == ("no_answer", "the patch is empty")
+    assert await verdict("I fixed it.") == ("wrong", "the answer is no unified diff")
+    assert (await verdict(gold.replace("cart.py", "till.py")))[1].startswith("the patch does not apply")
+    other = gold.replace("+        out += price * count", "+        out += price - count")
+    assert await verdict(other) == (
+        "wrong",
+        "0 of 1 failing tests fixed; not passed: tests/test_cart.py::test_total (failed)",
+    )
+    breaks = gold + patch("shop/__init__.py", "import nothing_there").replace("new file mode 100644\n", "").replace(
+        "--- /dev/null", "--- a/shop/__init__.py"
+    )
+    assert (await verdict(breaks))[0] == "wrong"
+    hangs = gold.replace(
+        "+        out += price * count", "+        out += price * count\n+    while True: pass"
+    ).replace("@@ -1,7 +1,7 @@", "@@ -1,7 +1,8 @@")
+    slow = Reference(data={**reference.data, "test_seconds": 3})
+    assert (await world.score(task, slow, Submission(kind="patch", text=hangs))).words == (
+        "the tests did not end within 3 s"
+    )
+    await world.close()
+
+
+CHEATS = {
+    "conftest.py": "import pytest\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport():\n"
+    "    out = yield\n    out.get_result().outcome = 'passed'",
+    "tests/conftest.py": "collect_ignore_glob = ['*']",
+    "pytest.ini": "[pytest]\naddopts = --co",
+    "setup.cfg": "[tool:pytest]\naddopts = -k nothing",
+    "sitecustomize.py": "import builtins",
+    "tests/test_cart.py": "def test_total(): pass\ndef test_empty(): pass",
+    "pytest.py": "print('PASSED tests/test_cart.py::test_total')",
+    "pytest/__main__.py": "print('PASSED')",
+    "_pytest/__init__.py": "",
+    "unittest.py": "",
+    "x.pth": "import os",
+    "evil.egg-info/entry_points.txt": "[pytest11]\nevil = shop.evil",
+}
+
+
+@pytest.mark.needs("docker")
+async def test_what_an_agent_plants_beside_its_change_is_not_applied(
+    world: SweEnvironment, pair: tuple[Task, Reference]
+) -> None:
+    task, reference = pair
+    planted = "".join(patch(path, text) for path, text in CHEATS.items())
+    alone = await world.score(task, reference, Submission(kind="patch", text=planted))
+    assert alone.words == (
+        f"the patch changes only test files or their configuration; not applied: changes to {', '.join(CHEATS)}"
+    )
+    source = patch("shop/notes.py", "x = 1")
+    beside = await world.score(task, reference, Submission(kind="patch", text=planted + source))
+    assert beside.words == (
+        "0 of 1 failing tests fixed; not passed: tests/test_cart.py::test_total (failed); "
+        f"not applied: changes to {', '.join(CHEATS)}"
+    )
+    gold = SweReference.model_validate(reference.data).gold_patch
+    assert (await world.score(task, reference, Submission(kind="patch", text=planted + gold))).right
+    await world.close()
+
+
+@pytest.mark.needs("docker")
+async def test_the_suite_tells_which_tests_a_bug_breaks(world: SweEnvironment, shop: Path) -> None:
+    assert await measure(shop, [BUG], world.sandboxes) == (FAIL, PASS)
+    with pytest.raises(TaskError, match="breaks none of 3 passing tests"):
+        await measure(shop, [Edit("shop/cart.py", "out = 0", "out = 0  # nothing")], world.sandboxes)
+    await world.close()
+
+
+def test_a_task_that_could_not_run_is_refused_naming_the_field(
+    tmp_path: Path, blobs: MemoryBlobs, pair: tuple[Task, Reference]
+) -> None:
+    world = SweEnvironment(Site(tmp_path, blobs))
+    task, reference = pair
+    assert world.pin(task, reference) == (task, reference)
+    assert world.pin(*world.pin(task, reference)) == (task, reference)
+
+    def changed(**fields: object) -> Task:
+        return task.model_copy(update={"world": {**task.world, **fields}})
+
+    for wrong, words in [
+        (changed(tree="0" * 64), "world.tree: no blob 0000"),
+        (changed(tree="short"), "world.tree: String should have at least 64"),
+        (changed(repository=""), "world.repository: "),
+        (changed(workdir="here"), "world.workdir: 'here' must be an absolute path"),
+        (changed(tree=blobs.put(b"no tree").hash), "is no tree"),
+        (changed(tree=blobs.put(b'{"files":{"../x":{"blob":"a","size":1}}}').hash), "'../x' is no path inside"),
+        (changed(tree=blobs.put(b'{"files":{"x":{"blob":"a","size":1}}}').hash), "the bytes of x .* are not stored"),
+    ]:
+        with pytest.raises(TaskError, match=words):
+            world.pin(wrong, reference)
+    wrong_references: list[tuple[dict[str, object], str]] = [
+        ({"fail_to_pass": []}, "reference.fail_to_pass: "),
+        ({"fail_to_pass": ["t"], "hidden_tests": {"../t": "0"}}, "reference.hidden_tests: '../t'"),
+        ({"fail_to_pass": ["t"], "hidden_tests": {"t": "0"}}, "reference.hidden_tests: the bytes of t"),
+    ]
+    for data, words in wrong_references:
+        with pytest.raises(TaskError, match=words):
+            world.pin(task, Reference(data=data))
+
+
+def test_the_prompt_holds_the_issue_and_nothing_of_the_reference(
+    tmp_path: Path, blobs: MemoryBlobs, pair: tuple[Task, Reference]
+) -> None:
+    prompt = SweEnvironment(Site(tmp_path, blobs)).prompt(pair[0])
+    assert "A cart's total forgets counts." in prompt
+    assert "/testbed" in prompt
+    assert "test_total" not in prompt
+
+
+async def test_no_engine_and_odd_kinds_of_sandboxes_are_clear_sentences(
+    tmp_path: Path, blobs: MemoryBlobs, pair: tuple[Task, Reference]
+) -> None:
+    away = SweEnvironment(Site(tmp_path, blobs, {"docker_url": "unix:///nowhere.sock"}))
+    with pytest.raises(SandboxError, match="no Docker engine answers; start it"):
+        await away.start(pair[0], {})
+    await away.close()
+    odd = SweEnvironment(Site(tmp_path, blobs, {"sandbox": "vm"}))
+    with pytest.raises(SandboxError, match="unknown sandbox 'vm'; known: docker, bubblewrap"):
+        await odd.start(pair[0], {})
+    bare = SweEnvironment(Site(tmp_path, blobs, {"sandbox": "bubblewrap"}))
+    with pytest.raises(SandboxError, match=r"rootfs|not installed"):
+        await bare.start(pair[0], {})
+
+
+def test_tools_refuse_wrong_arguments_by_name() -> None:
+    for tool, arguments, words in [
+        (BASH, {}, "command: Field required"),
+        (BASH, {"cmd": "ls", "command": "ls"}, "cmd: Extra inputs"),
+        (EDITOR, {"command": "delete", "path": "x"}, "command: Input should be 'view'"),
+        (SUBMIT, {"patch": "x"}, "patch: Extra inputs"),
+    ]:
+        with pytest.raises(MalformedCall, match=words):
+            tool.parse(arguments)
+
+
+def test_a_bug_that_does_not_fit_is_refused(shop: Path, blobs: MemoryBlobs) -> None:
+    for wrong, words in [
+        (Edit("shop/none.py", "a", "b"), "shop/none.py, which is not in the repository"),
+        (Edit("shop/cart.py", "items", "b"), "stands 4 times in shop/cart.py, not once"),
+    ]:
+        with pytest.raises(TaskError, match=words):
+            make_task_from_folder(shop, [wrong], blobs, id="x", issue="x", fail_to_pass=FAIL)
+
+
+def test_the_task_says_its_repository_and_limits(pair: tuple[Task, Reference]) -> None:
+    world = SweWorld.model_validate(pair[0].world)
+    assert (world.repository, world.workdir, world.image) == ("shop", "/testbed", None)
+    assert (pair[0].group, pair[0].limits) == ("shop", Limits())
