@@ -129,6 +129,34 @@ def model_endpoint(settings: Settings) -> Finding:
     return Finding("model endpoint", "ok", "; ".join(answers))
 
 
+def base_image(settings: Settings) -> Finding:
+    import docker
+    from docker.errors import DockerException, ImageNotFound
+
+    from envs.swe.engine.baseimage import BASE_IMAGE
+
+    image = str(settings.environments.get("swe", {}).get("image", BASE_IMAGE))
+    try:
+        client = docker.from_env(timeout=10)
+        try:
+            found = client.images.get(image)
+        finally:
+            client.close()
+    except ImageNotFound:
+        words = f"the Docker engine has no image {image}"
+        return Finding("base image", "missing", words, "make it: `trajc tasks base-image`")
+    except DockerException:
+        return Finding("base image", "unused", "no Docker engine to hold it")
+    return Finding("base image", "ok", f"{image} {str(found.id)[:19]}")
+
+
+def tokenizer(_: Settings) -> Finding:
+    from compiler.tokens import load_tokenizer
+
+    loaded = load_tokenizer("qwen3")
+    return Finding("tokenizer", "ok", f"{loaded.name} {loaded.identity[:12]}")
+
+
 def datasets(settings: Settings) -> Finding:
     folder = Path(settings.datasets)
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
@@ -141,6 +169,8 @@ CHECKS: dict[str, Check] = {
     "database": database,
     "redis": redis,
     "docker engine": docker_engine,
+    "base image": base_image,
+    "tokenizer": tokenizer,
     "model endpoint": model_endpoint,
     "datasets": datasets,
 }

@@ -53,7 +53,11 @@ def verify(
 
     known = settings()
     with plain_errors():
-        report = verify_version(version_folder(dataset, known.datasets), FolderBlobs(known.blobs), tokenizer)
+        folder = version_folder(dataset, known.datasets)
+        try:
+            report = verify_version(folder, FolderBlobs(known.blobs), tokenizer)
+        except (ValueError, KeyError) as e:  # of a file that is damaged beyond reading
+            fail(f"{folder} cannot be read as a dataset version: {type(e).__name__}: {e}")
     if as_json:
         emit({**report.model_dump(mode="json"), "ok": report.ok})
     else:

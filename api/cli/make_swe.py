@@ -1,4 +1,4 @@
-"""What `trajc tasks make-swe` does: the swe floor's maker over this home folder and its Docker engine."""
+"""What `trajc tasks make-swe` and `base-image` do: the swe maker over this home folder and its Docker engine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,8 @@ import orjson
 
 from api.service import site_of
 from api.settings import Settings
+from envs.swe.engine.baseimage import ensure_base_image
+from envs.swe.engine.engine import DEFAULT_URL, connect, disconnect
 from envs.swe.environment import SweEnvironment
 from envs.swe.make.package import Made, make_tasks
 from rollout.blobs import FolderBlobs
@@ -34,3 +36,12 @@ def write_tasks(made: Made, path: Path) -> None:
         for task, reference in made.tasks:
             lines.write(orjson.dumps({**task.model_dump(mode="json"), "reference": reference.data}) + b"\n")
     partial.replace(path)
+
+
+async def make_base_image(settings: Settings, rootfs: Path | None, say: Callable[[str], None]) -> str:
+    """The image's id. Raises `SandboxError`."""
+    client = connect(str(settings.environments.get("swe", {}).get("docker_url") or DEFAULT_URL))
+    try:
+        return await ensure_base_image(client, rootfs, say=say)
+    finally:
+        await disconnect(client)

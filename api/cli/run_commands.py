@@ -25,6 +25,7 @@ def run(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
     sampling: Annotated[str | None, typer.Option(help="Further sampling parameters, a JSON object.")] = None,
     max_turns: Annotated[int | None, typer.Option(min=1, help="In place of the tasks' own limit.")] = None,
+    max_attempts: Annotated[int, typer.Option(min=1, help="Of a rollout, before a class of failure stands.")] = 3,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
     url: Url = None,
@@ -37,7 +38,7 @@ def run(
     spec: dict[str, Any] = {"environment": env, "model": model or known.model, "samples": samples, "name": name}
     if spec["model"] is None:
         fail("which model? name one with --model, or set TRAJC_MODEL", 2)
-    spec["base_urls"] = base_url or []
+    spec |= {"base_urls": base_url or [], "max_attempts": max_attempts}
     spec["sampling"] = sampling_of(sampling, temperature)
     if max_turns is not None:
         spec["limits"] = {"max_turns": max_turns}

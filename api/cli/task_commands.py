@@ -108,3 +108,16 @@ def make_swe(
         print(f"{target}: {len(made.tasks)} tasks of {made.package} {made.version}")
     if len(made.tasks) < count:
         fail(f"{made.package} gave {len(made.tasks)} of the {count} tasks wanted", 3)
+
+
+@app.command("base-image")
+def base_image(
+    rootfs: Annotated[Path | None, typer.Option(help="An unpacked Debian to make it from.", file_okay=False)] = None,
+) -> None:
+    """Make the image that SWE sandboxes start from, where the Docker engine has none."""
+    import asyncio
+
+    from api.cli.make_swe import make_base_image
+
+    with plain_errors():
+        print(asyncio.run(make_base_image(settings(), rootfs, say)))
