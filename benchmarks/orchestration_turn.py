@@ -197,7 +197,8 @@ class Capturing:
 
 
 async def bare(port: int, turns: int, size: int, lockstep: bool) -> dict[str, Any]:
-    """The same bytes to the same endpoint, and nothing else."""
+    """As many bytes to the same endpoint, and nothing else: each rollout sends ever more of its own copy of the last
+    body, so that neither side sends from a cache that the other has not."""
     url = f"http://127.0.0.1:{port}/v1"
     async with new_http() as http, Pool("m", [Endpoint(url)], http=http) as pool:
         capturing = Capturing(pool)
@@ -206,16 +207,18 @@ async def bare(port: int, turns: int, size: int, lockstep: bool) -> dict[str, An
     headers = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
 
-        async def rollout(bodies: list[bytes], lockstep: bool) -> None:
-            for body in bodies:
+        async def rollout(sizes: list[int], lockstep: bool) -> None:
+            whole = memoryview(bytes(bytearray(capturing.bodies[-1])))
+            for body in (whole[:size] for size in sizes):
                 if lockstep:
                     await steps.meet()
                 async with http.post(f"{url}/chat/completions", data=body, headers=headers) as response:
                     await response.read()
 
-        await asyncio.gather(*(rollout(capturing.bodies[:3], False) for _ in range(ROLLOUTS)))
+        sizes = [len(body) for body in capturing.bodies]
+        await asyncio.gather(*(rollout(sizes[:3], False) for _ in range(ROLLOUTS)))
         began = time.process_time()
-        await asyncio.gather(*(rollout(capturing.bodies, lockstep) for _ in range(ROLLOUTS)))
+        await asyncio.gather(*(rollout(sizes, lockstep) for _ in range(ROLLOUTS)))
         return {"cpu": time.process_time() - began, "steps": steps.cpu}
 
 

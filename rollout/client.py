@@ -1,7 +1,7 @@
 """One OpenAI-compatible chat endpoint, at little more cost than its bytes.
 
-The history arrives as already serialised messages; a request joins them in pieces as it is written, so that JSON
-work is done once for each message and no whole body is ever held.
+The history arrives serialised and is written as it lies, so that JSON work is done once for each message and no
+whole body is ever held.
 """
 
 import asyncio
@@ -17,12 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from rollout.model import Conversation, ModelError, Reply, TimeExceeded
+from rollout.model import CHUNK, Conversation, ModelError, Reply, TimeExceeded
 from rollout.reply import NoCompletion, failure, read_reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist, retry_after
-
-PIECE = 1 << 16
-"""Bytes of body that are joined and written at a time."""
 
 OURS = frozenset({"model", "messages", "tools", "stream", "n"})
 """Request fields that sampling may not set."""
@@ -176,6 +173,9 @@ def request_head(model: str, conversation: Conversation, sampling: dict[str, Any
     return head + tools + b',"messages":['
 
 
+_TAIL = b"]}"
+
+
 class Body(Payload):
     """A request's JSON: the head, the messages, the closing brackets. May be written more than once."""
 
@@ -185,19 +185,21 @@ class Body(Payload):
         super().__init__(chunks, content_type="application/json")
         self._head = head
         self._chunks = tuple(chunks)
-        self._size = len(head) + sum(map(len, self._chunks)) + max(len(self._chunks) - 1, 0) + 2
+        self._size = len(head) + sum(map(len, self._chunks)) + len(_TAIL)
 
     def pieces(self) -> Iterator[bytes]:
-        """The body in joins of about `PIECE` bytes."""
+        """The body: large chunks as they are, small ones joined."""
         held, size = [self._head], len(self._head)
-        for i, chunk in enumerate(self._chunks):
-            held += (b",", chunk) if i else (chunk,)
-            size += len(chunk)
-            if size >= PIECE:
+        for chunk in self._chunks:
+            if size + len(chunk) >= CHUNK and held:
                 yield b"".join(held)
                 held, size = [], 0
-        held.append(b"]}")
-        yield b"".join(held)
+            if len(chunk) >= CHUNK:
+                yield chunk
+            else:
+                held.append(chunk)
+                size += len(chunk)
+        yield b"".join((*held, _TAIL))
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         for piece in self.pieces():

@@ -9,6 +9,8 @@ import orjson
 from envs.errors import TrajcError
 from rollout.trajectory import Message, ToolCall, Usage
 
+CHUNK = 1 << 16
+
 
 class ModelError(TrajcError):
     """The endpoint failed for good: retries used up, or a 4xx with the server's own words."""
@@ -59,17 +61,27 @@ class Conversation:
     tools: tuple[dict[str, Any], ...] = ()
     messages: list[Message] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
-    """Each message as wire JSON."""
+    """The messages as wire JSON, which together are the inside of a JSON array. Old ones are joined into chunks of
+    `CHUNK` bytes or more, so that a long history is written as it lies."""
     send_reasoning: bool = False
     """Whether the model is shown its own earlier reasoning (vLLM takes it; other servers may refuse it)."""
     home: str | None = None
     """The endpoint that served the last call, where this conversation's prefix cache is."""
     seconds_left: float | None = None
     """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
+    _joined: int = 0
+    _loose: int = 0
+    """Bytes in the chunks after the first `_joined` ones."""
 
     def append(self, message: Message) -> int:
         """Returns the message's index."""
-        self.chunks.append(orjson.dumps(message.wire(self.send_reasoning)))
+        wire = orjson.dumps(message.wire(self.send_reasoning))
+        # Joining also copies: orjson's own bytes hold on to several times their length.
+        self.chunks.append(b"".join((b"," if self.messages else b"", wire)))
+        self._loose += len(wire)
+        if self._loose >= CHUNK:
+            self.chunks[self._joined :] = [b"".join(self.chunks[self._joined :])]
+            self._joined, self._loose = self._joined + 1, 0
         self.messages.append(message)
         return len(self.messages) - 1
 
