@@ -1,0 +1,72 @@
+"""Workers are killed at random, again and again: every rollout succeeds once, and nearly nothing is paid twice."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envs.task import Reference, Task
+from rollout.accounts import Accounts
+from rollout.blobs import FolderBlobs
+from rollout.runs import RunSpec, TaskRow
+from rollout.store import Store
+
+N = int({"": "1", "full": "6"}.get(wanted := os.environ.get("TRAJC_SOAK_N", ""), wanted))
+KILLS, ROLLOUTS, WORKERS, TURNS = 3 * N, 16 * N, 3, 8
+
+
+@pytest.mark.soak
+def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    script = Path(__file__).with_name("killable_worker.py")
+    started = 0
+
+    def start() -> subprocess.Popen[bytes]:
+        nonlocal started
+        started += 1
+        return subprocess.Popen([sys.executable, script, url, tmp_path, f"w{started}"])
+
+    with Store.open(url, FolderBlobs(tmp_path / "blobs", fsync=False)) as store:
+        rows = [
+            TaskRow(Task(id=f"t{i}", environment="count", question=f"Count {i}"), Reference()) for i in range(ROLLOUTS)
+        ]
+        run = store.create_run(RunSpec(environment="count", model="paid"), rows).id
+        workers = [start() for _ in range(WORKERS)]
+        try:
+            for _ in range(KILLS):
+                wait_for_progress(store, run)
+                which = chance.randrange(WORKERS)
+                workers[which].kill()
+                workers[which].wait()
+                workers[which] = start()
+            deadline = time.monotonic() + 120
+            while store.run(run).finished is None:
+                assert time.monotonic() < deadline, store.accounts(run)
+                time.sleep(0.1)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+        assert store.accounts(run) == Accounts(submitted=ROLLOUTS, succeeded=ROLLOUTS)
+        rollouts = [store.rollout(r.id) for r in store.rollouts(run=run, limit=1000).items]
+        whole: list[Any] = list(store.candidates(runs=[run]))
+        assert sorted(c.trajectory.rollout for c in whole) == [r.id for r in rollouts]
+        assert {(len(c.trajectory.calls), c.score and c.score.verdict) for c in whole} == {(TURNS, "right")}
+        lost = {r.id: len(r.attempts) - 1 for r in rollouts}
+        assert sum(lost.values()) > 0, "no kill hit a rollout"
+        paid = Counter(line.split()[0] for line in (tmp_path / "paid").read_text().splitlines())
+        assert {id: n for id, n in paid.items() if n > TURNS + lost[id]} == {}
+
+
+def wait_for_progress(store: Store, run: str) -> None:
+    """Until some rollout that was not before is under way, and a while longer."""
+    before = store.last_event()
+    while store.last_event() <= before and store.run(run).finished is None:
+        time.sleep(0.02)
+    time.sleep(0.4)
