@@ -24,7 +24,7 @@ from envs.sql.manifest import Manifest
 from envs.sql.refusal import Refused, Unparsable
 from envs.sql.values import converter, number
 
-CHUNK = 1024
+CHUNK = 1000
 MAX_WORDS = 2_000
 _STEADY_SEED = 0.42
 _TELLING = ("EXPLAIN ", "DESCRIBE ")
@@ -57,7 +57,9 @@ class Engine:
         self._opened: Any = None
         self._manifest = manifest
         self._guard = Guard(manifest)
-        self._secrets = re.compile("|".join(re.escape(str(p)) for p in (path, path.parent)))
+        self._secrets = re.compile(
+            "|".join(re.escape(str(p)) for p in (path, path.parent, f"{path.stem}.main.", path.stem))
+        )
 
     def close(self) -> None:
         if self._opened is not None:
@@ -126,9 +128,12 @@ class Engine:
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")
             cursor.execute(statement)
             columns = [(column[0], str(column[1])) for column in cursor.description]
-            kept, count, more, left = _fetch(cursor, [kind for _, kind in columns], ask)
+            kept, count, more = _fetch(cursor, [kind for _, kind in columns], ask)
         finally:
             cursor.close()
+        if statement.startswith("EXPLAIN "):
+            columns, kept = [("plan", "VARCHAR")], self._plan(kept)
+            count = len(kept)
         tables = tables_read(checked.tree, self._manifest)
         listed = tuple(table.name for table in self._manifest.tables) if checked.catalog else ()
         if statement.startswith(_TELLING):
@@ -139,7 +144,6 @@ class Engine:
                 "columns": columns,
                 "count": count,
                 "more": more,
-                "left": left,
                 "tables": tables,
                 "listed": listed,
                 "sql": statement,
@@ -148,6 +152,11 @@ class Engine:
             }
         )
         return head[:-1] + b',"rows":[' + b",".join(kept) + b"]}"
+
+    def _plan(self, rows: list[bytes]) -> list[bytes]:
+        """EXPLAIN's drawing, a row for each line, without the file's name before each table."""
+        drawn = "\n".join(orjson.loads(row)[1].rstrip("\n") for row in rows)
+        return [orjson.dumps([self._secrets.sub("", line)]) for line in drawn.splitlines()]
 
     def _words(self, error: duckdb.Error) -> str:
         if isinstance(error, duckdb.InterruptException):
@@ -176,8 +185,8 @@ def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:
     return [translated, as_it_is] if ask.dialect_first else [as_it_is, translated]
 
 
-def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool, int]:
-    """Rows as JSON, the number counted, whether there are more still, and how many counted ones were not kept."""
+def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool]:
+    """Rows as JSON, the number counted, and whether there are more still."""
     convert = converter(types, number)
     kept: list[bytes] = []
     size = count = 0
@@ -194,10 +203,10 @@ def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, b
                 kept.append(text)
         if count >= ask.max_count:
             more = len(rows) == CHUNK and bool(cursor.fetchmany(1))
-            return kept, count, more, count - len(kept)
+            return kept, count, more
         if len(rows) < CHUNK:
             break
-    return kept, count, False, count - len(kept)
+    return kept, count, False
 
 
 def _listing(found: Listing) -> bytes:
@@ -207,7 +216,6 @@ def _listing(found: Listing) -> bytes:
             "columns": [(name, "VARCHAR") for name in found.columns],
             "count": len(found.rows),
             "more": False,
-            "left": 0,
             "tables": [],
             "listed": found.tables,
             "sql": "",

@@ -1,7 +1,7 @@
 """A small shop as a loaded database, and a hostile twin: the same tables beside hidden ones and bait files."""
 
 import runpy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 from envs.blobs import MemoryBlobs
 from envs.environment import Site
 from envs.sql.catalog import Database
-from envs.sql.environment import SqlEnvironment
 from envs.sql.load import columns_of, load_database
 from envs.sql.manifest import Manifest, Table
 from envs.sql.pool import Pool
@@ -48,7 +47,19 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def shop_file(tmp_path: Path) -> Path:
-    path = tmp_path / "shop.duckdb"
+    return write_shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Database]:
+    """For tests that change nothing: the shop, loaded once for a whole file of them."""
+    home = tmp_path_factory.mktemp("shared")
+    site = Site(root=home, blobs=MemoryBlobs(), settings={"query_seconds": 5})
+    return site, load_database(write_shop(home), "shop", site)
+
+
+def write_shop(folder: Path) -> Path:
+    path = folder / "shop.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(SHOP)
     return path
@@ -57,13 +68,6 @@ def shop_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def shop(shop_file: Path, site: Site) -> Database:
     return load_database(shop_file, "shop", site)
-
-
-@pytest.fixture
-async def environment(site: Site, shop: Database) -> AsyncIterator[SqlEnvironment]:  # noqa: ARG001
-    found = SqlEnvironment(site)
-    yield found
-    await found.close()
 
 
 @dataclass(frozen=True)
