@@ -14,9 +14,6 @@ class Chance:
 
     scope: tuple[str, ...]
 
-    def within(self, *parts: object) -> "Chance":
-        return Chance((*self.scope, *map(str, parts)))
-
     def draw(self, *parts: object) -> float:
         """Evenly in [0, 1)."""
         text = "\x1f".join((*self.scope, *map(str, parts)))

@@ -52,7 +52,7 @@ class Moment:
     reference: Reference
     steps: tuple[Step, ...]
     turn: int
-    """Assistant messages so far."""
+    """Assistant messages so far, without those whose tool call this oracle broke."""
     chance: Chance
     """Scoped to seed, task and sample."""
     wrong: bool = False

@@ -12,7 +12,7 @@ from api.oracle.moves import Moment, Move, call, say
 from api.oracle.near_miss import near_miss
 from api.oracle.search_pages import Opened, listed, opened
 from api.oracle.search_rank import ranked
-from api.oracle.search_words import flat, queries
+from api.oracle.search_words import flat, queries, words
 from envs.search.world import SearchReference
 
 MOST_VISITS = 24
@@ -95,15 +95,20 @@ def _next_page(read: list[Opened]) -> Move | None:
 
 
 def _detour(moment: Moment) -> Move | None:
-    """A search for two words of the question, or a visit to any listed document: not needed, but made."""
+    """What is not needed, but done: a search for two words of the question, a visit to any listed document, a look
+    for a word within a long one."""
     if moment.turn >= LAST_DETOUR or not moment.detour("search"):
         return None
-    others = sorted(listed(moment.of("search")).keys() - {page.id for page in opened(moment.of("visit"))})
+    read = opened(moment.of("visit"))
+    if read and read[-1].pages > 1 and "find" in moment.tools and moment.chance.happens(0.5, "find", moment.turn):
+        word = moment.chance.pick(words(moment.task.question), "pattern", moment.turn)
+        return call("find", "Where does it say so?", id=read[-1].id, pattern=word)
+    others = sorted(listed(moment.of("search")).keys() - {page.id for page in read})
     if others and moment.chance.happens(0.5, "visit", moment.turn):
         return call("visit", "Perhaps this one.", id=moment.chance.pick(others, "other", moment.turn))
     counting = queries(moment.task.question)
-    words = [moment.chance.pick(counting, "word", moment.turn, i).split()[-1] for i in range(2)]
-    return call("search", "Perhaps other words help.", query=" ".join(words), top_k=NARROW)
+    two = [moment.chance.pick(counting, "word", moment.turn, i).split()[-1] for i in range(2)]
+    return call("search", "Perhaps other words help.", query=" ".join(two), top_k=NARROW)
 
 
 def _answer(moment: Moment, reference: SearchReference, read: list[Opened]) -> Move:

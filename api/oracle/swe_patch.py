@@ -11,7 +11,6 @@ class Hunk:
     old: str
     """Context and removed lines, with their line ends."""
     new: str
-    old_start: int
     new_start: int
     """1-based, in the file as the hunks before this one left it."""
 
@@ -78,7 +77,7 @@ def _hunk(head: re.Match[str], lines: list[str], i: int) -> tuple[Hunk, int]:
             new.append(rest or "\n")
             new_left -= 1
         i += 1
-    return Hunk("".join(old), "".join(new), int(head[1]), int(head[3])), i
+    return Hunk("".join(old), "".join(new), int(head[3])), i
 
 
 def _chomp(old: list[str], new: list[str], mark: str) -> None:

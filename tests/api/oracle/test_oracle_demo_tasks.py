@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.oracle import Faults, Known, OracleSettings, load_tasks
+from api.oracle import Faults, Known, Library, OracleSettings, load_tasks
 from envs.blobs import MemoryBlobs
 from envs.environment import Site
 from envs.search.environment import SearchEnvironment
@@ -68,6 +68,13 @@ def verdicts(driven: list[Any]) -> dict[str, str]:
 
 def all_right(known: list[Known]) -> dict[str, str]:
     return dict.fromkeys((one.task.id for one in known), "right")
+
+
+def test_a_task_that_was_not_pinned_is_found_by_its_pinned_prompt(search: Demo, sql: Demo) -> None:
+    for environment, known in (search, sql):
+        library = Library(load_tasks(DEMO / environment.name / "tasks.jsonl"))
+        found = [library.asked(environment.prompt(one.task)) for one in known]
+        assert [one and one.task.id for one in found] == [one.task.id for one in known]
 
 
 async def test_it_solves_the_search_tasks(search: Demo, drive: Drive) -> None:

@@ -1,6 +1,7 @@
 """The search policy as a pure function: what it searches, opens and answers, given what the tools showed."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,6 +130,18 @@ def test_detours_end() -> None:
     strayed = search_policy(moment(search(0), detours=1.0))
     assert only(strayed) != Call("visit", {"id": "d1"})
     assert only(search_policy(moment(search(0), detours=1.0, turn=16))) == Call("visit", {"id": "d1"})
+
+
+def test_a_detour_may_look_within_a_long_document() -> None:
+    long = "Aldra (river)\nid: d1  page 1 of 9 (characters 0 to 10 of 90)\n\nThe Aldra"
+    seen = (search(0), visit(1, "d1", long))
+    strayed = [search_policy(moment(*seen, detours=1.0, tools={"find": {}}, turn=turn)) for turn in range(2, 12)]
+    assert "find" in {only(move).name for move in strayed}
+
+
+def test_a_question_without_a_word_that_counts_is_given_up() -> None:
+    move = search_policy(replace(moment(), task=Task(id="a", environment="search", question="Who is it?")))
+    assert move.text == "I did not find the answer; I read: nothing.\nAnswer: unknown"
 
 
 def test_a_wrong_sample_answers_with_another_name_that_it_read() -> None:

@@ -48,9 +48,9 @@ deleted file mode 100644
 
 def test_a_patch_is_read_as_edits() -> None:
     assert file_edits(PATCH) == [
-        FileEdit("a.py", "a.py", (Hunk("one\ntwo\n", "one\n2\n", 1, 1), Hunk("nine\n", "nine\nten", 9, 9))),
-        FileEdit(None, "new.txt", (Hunk("", "hello\n", 0, 1),)),
-        FileEdit("gone.txt", None, (Hunk("bye\n", "", 1, 0),)),
+        FileEdit("a.py", "a.py", (Hunk("one\ntwo\n", "one\n2\n", 1), Hunk("nine\n", "nine\nten", 9))),
+        FileEdit(None, "new.txt", (Hunk("", "hello\n", 1),)),
+        FileEdit("gone.txt", None, (Hunk("bye\n", "", 0),)),
     ]
 
 
