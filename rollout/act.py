@@ -23,7 +23,7 @@ keeps the output so far, comes first. Never more than the deadline itself."""
 
 async def act(record: Record, environment: Environment, session: Session) -> StopReason | None:
     """Act on the last assistant message. Returns a stop reason where it ended the rollout."""
-    said = record.conversation.messages[-1]
+    said = record.said
     if not said.tool_calls:
         return plain(record, environment)
     for call in said.tool_calls:
@@ -41,7 +41,7 @@ async def act(record: Record, environment: Environment, session: Session) -> Sto
 
 def plain(record: Record, environment: Environment) -> StopReason | None:
     """A message without a tool call: the answer, the second silence in a row, or a reason for a nudge."""
-    said, call = record.conversation.messages[-1], record.calls[-1]
+    said, call = record.said, record.call
     text, cut = (said.content or "").strip(), call.finish_reason == "length"
     if environment.takes_text and text and not cut:
         record.submission = Submission(kind="text", text=text)

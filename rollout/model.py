@@ -1,6 +1,6 @@
 """The seam to language models: what the loop asks, what it gets, what can go wrong."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -50,40 +50,48 @@ class Reply:
         return Message(role="assistant", content=self.content, reasoning=self.reasoning, tool_calls=self.tool_calls)
 
 
-@dataclass
 class Conversation:
-    """The history of one rollout, serialised once as it grows, so that a turn costs what is new in it.
+    """The history of one rollout, kept only as serialised once while it grew: a turn costs what is new in it, and a
+    long history one copy of its text.
 
     `key` names the rollout.
     """
 
-    key: str
-    tools: tuple[dict[str, Any], ...] = ()
-    messages: list[Message] = field(default_factory=list)
-    chunks: list[bytes] = field(default_factory=list)
-    """The messages as wire JSON, which together are the inside of a JSON array. Old ones are joined into chunks of
-    `CHUNK` bytes or more, so that a long history is written as it lies."""
-    send_reasoning: bool = False
-    """Whether the model is shown its own earlier reasoning (vLLM takes it; other servers may refuse it)."""
-    home: str | None = None
-    """The endpoint that served the last call, where this conversation's prefix cache is."""
-    seconds_left: float | None = None
-    """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
-    _joined: int = 0
-    _loose: int = 0
-    """Bytes in the chunks after the first `_joined` ones."""
+    def __init__(self, key: str, tools: tuple[dict[str, Any], ...] = (), *, send_reasoning: bool = False) -> None:
+        self.key = key
+        self.tools = tools
+        self.send_reasoning = send_reasoning
+        """Whether the model is shown its own earlier reasoning (vLLM takes it; other servers may refuse it)."""
+        self.home: str | None = None
+        """The endpoint that served the last call, where this conversation's prefix cache is."""
+        self.seconds_left: float | None = None
+        """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
+        self.chunks: list[bytes] = []
+        """The messages as wire JSON, which together are the inside of a JSON array. Old ones are joined into chunks of
+        `CHUNK` bytes or more, so that a long history is written as it lies."""
+        self._length = 0
+        self._joined, self._loose = 0, 0
+
+    def __len__(self) -> int:
+        """How many messages there are."""
+        return self._length
 
     def append(self, message: Message) -> int:
         """Returns the message's index."""
         wire = orjson.dumps(message.wire(self.send_reasoning))
         # Joining also copies: orjson's own bytes hold on to several times their length.
-        self.chunks.append(b"".join((b"," if self.messages else b"", wire)))
+        self.chunks.append(b"".join((b"," if self._length else b"", wire)))
         self._loose += len(wire)
         if self._loose >= CHUNK:
             self.chunks[self._joined :] = [b"".join(self.chunks[self._joined :])]
             self._joined, self._loose = self._joined + 1, 0
-        self.messages.append(message)
-        return len(self.messages) - 1
+        self._length += 1
+        return self._length - 1
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Read back from the chunks: without reasoning, unless that is sent."""
+        return tuple(Message.from_wire(wire) for wire in orjson.loads(b"[" + b"".join(self.chunks) + b"]"))
 
     @cached_property
     def tools_json(self) -> bytes:

@@ -7,7 +7,7 @@ Whoever runs a rollout owns its `Record`, so that nothing is lost when the loop 
 import time
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from envs.score import Submission
 from envs.task import Task
 from envs.tool import ToolResult, ToolSpec
 from rollout.model import Conversation, Reply
+from rollout.packed import Finished, pack, unpack
 from rollout.trajectory import Mark, Message, ModelCall, StopReason, ToolCall, ToolStep, Trajectory
 
 
@@ -78,15 +79,18 @@ class Record:
         self.marks = marks
         self.clock = clock
         self.conversation = Conversation(key=identity.rollout, send_reasoning=send_reasoning)
-        self.calls: list[ModelCall] = []
-        self.steps: list[ToolStep] = []
+        self.turns = 0
+        """Model calls so far."""
+        self.was_nudged = False
+        """Whether the last message of the model answered a nudge."""
         self.submission: Submission | None = None
         self.seconds = 0.0
         self.tokens = 0
         self.malformed = 0
         self.started = now()
-        self._tokens = array("q")
-        self._turn_start = (0, 0)
+        self._finished: list[bytes] = []
+        self._now: _Now | None = None
+        self._tokens = array("i")
 
     def begin(self, environment: Environment) -> None:
         self.conversation.tools = schemas(tuple(environment.tools))
@@ -107,7 +111,7 @@ class Record:
             return "timeout"
         if limits.max_tokens is not None and self.tokens >= limits.max_tokens:
             return "max_tokens"
-        return "max_turns" if len(self.calls) >= limits.max_turns else None
+        return "max_turns" if self.turns >= limits.max_turns else None
 
     def sampling(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The sampling parameters of the next call: no more tokens than the rollout has left."""
@@ -119,39 +123,52 @@ class Record:
 
     def heard(self, reply: Reply, sampling: dict[str, Any]) -> None:
         """The model spoke."""
-        self._turn_start = (len(self.conversation.messages), len(self.steps))
-        before = len(self.conversation.messages)
-        output = self.conversation.append(reply.message())
+        if self._now is not None:
+            self._finished.append(pack(self._now.finished))
+        self.was_nudged = self._now is not None and self._now.added[-1].role == "user"
+        before = len(self.conversation)
+        said = reply.message()
+        output = self.conversation.append(said)
         shared, prompt = self._new_tokens(reply)
-        self.calls.append(
-            ModelCall(
-                input=((0, before),),
-                output=output,
-                raw=reply.raw,
-                recovered=reply.recovered,
-                finish_reason=reply.finish_reason,
-                usage=reply.usage,
-                seconds=reply.seconds,
-                waited=reply.waited,
-                endpoint=reply.endpoint,
-                model=self.model,
-                sampling=sampling,
-                revision=reply.revision,
-                prompt_tokens_shared=shared,
-                prompt_token_ids=prompt,
-                output_token_ids=reply.output_token_ids,
-                logprobs=reply.logprobs,
-                attempts=reply.attempts,
-            )
+        call = ModelCall(
+            input=((0, before),),
+            output=output,
+            raw=reply.raw,
+            recovered=reply.recovered,
+            finish_reason=reply.finish_reason,
+            usage=reply.usage,
+            seconds=reply.seconds,
+            waited=reply.waited,
+            endpoint=reply.endpoint,
+            model=self.model,
+            sampling=sampling,
+            revision=reply.revision,
+            prompt_tokens_shared=shared,
+            prompt_token_ids=prompt,
+            output_token_ids=reply.output_token_ids,
+            logprobs=reply.logprobs,
+            attempts=reply.attempts,
         )
+        self._now = _Now(call, [said])
+        self.turns += 1
         self.seconds += reply.seconds
         self.tokens += reply.usage.completion_tokens or len(reply.output_token_ids or ())
 
+    @property
+    def said(self) -> Message:
+        """The model's last message."""
+        return self._turn.added[0]
+
+    @property
+    def call(self) -> ModelCall:
+        """The last model call."""
+        return self._turn.call
+
     def answered(self, call: ToolCall, result: ToolResult, *, malformed: bool = False) -> None:
         """A tool call has its result, which the model is shown."""
-        message = self.conversation.append(Message(role="tool", content=result.text, tool_call_id=call.id))
-        step = ToolStep(call=len(self.calls) - 1, tool_call=call, message=message, malformed=malformed, result=result)
-        self.steps.append(step)
+        index = self._add(Message(role="tool", content=result.text, tool_call_id=call.id))
+        step = ToolStep(call=self.turns - 1, tool_call=call, message=index, malformed=malformed, result=result)
+        self._turn.steps.append(step)
         self.seconds += result.seconds
         self.malformed += malformed
         if result.submission is not None:
@@ -159,24 +176,17 @@ class Record:
 
     def nudged(self, words: str) -> None:
         """The model called nothing, or nothing usable, and is told so."""
-        self.conversation.append(Message(role="user", content=words))
+        self._add(Message(role="user", content=words))
         self.malformed += 1
-
-    @property
-    def was_nudged(self) -> bool:
-        """Whether the last message but one was a nudge: the model was told, and called nothing again."""
-        asked = self.conversation.messages[-2]
-        return asked.role == "user" and len(self.calls) > 1
 
     def turn(self) -> Turn:
         """The turn that the last call began."""
-        message, step = self._turn_start
-        return Turn(
-            index=len(self.calls) - 1,
-            call=self.calls[-1],
-            messages=tuple(self.conversation.messages[message:]),
-            steps=tuple(self.steps[step:]),
-        )
+        now = self._turn
+        return Turn(index=self.turns - 1, call=now.call, messages=tuple(now.added), steps=tuple(now.steps))
+
+    @property
+    def calls(self) -> tuple[ModelCall, ...]:
+        return self.freeze().calls
 
     def freeze(
         self,
@@ -187,6 +197,13 @@ class Record:
     ) -> Trajectory:
         """The trajectory as it stands: finished with a stop reason, partial without one."""
         i = self.identity
+        messages = list(self.conversation.messages)
+        turns = [unpack(packed, messages) for packed in self._finished]
+        if self._now is not None:
+            turns.append(self._now.finished)
+        for turn in turns:
+            said = turn.call.output
+            messages[said] = messages[said].model_copy(update={"reasoning": turn.reasoning})
         return Trajectory(
             id=i.trajectory,
             run=i.run,
@@ -199,9 +216,9 @@ class Record:
             task=self.task,
             model=self.model,
             tools=self.conversation.tools,
-            messages=tuple(self.conversation.messages),
-            calls=tuple(self.calls),
-            steps=tuple(self.steps),
+            messages=tuple(messages),
+            calls=tuple(turn.call for turn in turns),
+            steps=tuple(step for turn in turns for step in turn.steps),
             submission=submission,
             stop=stop,
             failure=failure,
@@ -211,15 +228,38 @@ class Record:
             marks=self.marks,
         )
 
+    @property
+    def _turn(self) -> "_Now":
+        if self._now is None:
+            raise RuntimeError("the model has not spoken yet")
+        return self._now
+
+    def _add(self, message: Message) -> int:
+        self._turn.added.append(message)
+        return self.conversation.append(message)
+
     def _new_tokens(self, reply: Reply) -> tuple[int, tuple[int, ...] | None]:
         """How many prompt tokens the history already holds, and those that it does not."""
         if reply.prompt_token_ids is None:
-            self._tokens = array("q")
+            self._tokens = array("i")
             return 0, None
-        prompt = array("q", reply.prompt_token_ids)
+        prompt = array("i", reply.prompt_token_ids)
         shared = common_prefix(self._tokens, prompt)
-        self._tokens = prompt + array("q", reply.output_token_ids or ())
+        self._tokens = prompt + array("i", reply.output_token_ids or ())
         return shared, tuple(prompt[shared:])
+
+
+@dataclass
+class _Now:
+    """The turn that is going on, as objects."""
+
+    call: ModelCall
+    added: list[Message]
+    steps: list[ToolStep] = field(default_factory=list)
+
+    @property
+    def finished(self) -> Finished:
+        return Finished(call=self.call, reasoning=self.added[0].reasoning, steps=tuple(self.steps))
 
 
 @lru_cache(maxsize=64)

@@ -75,13 +75,12 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
     reasoning = message.get("reasoning") or message.get("reasoning_content") or reasoning
     if content and reasoning is None and "</think>" in content:
         content, reasoning = split_reasoning(content)
-    calls = _calls(message, len(conversation.messages))
+    calls = _calls(message, len(conversation))
     recovered = False
     if not calls and content and conversation.tools:
         content, found = recover(content, conversation.tools)
         calls = tuple(
-            ToolCall(id=_id(len(conversation.messages), i), name=f.name, arguments=f.arguments)
-            for i, f in enumerate(found)
+            ToolCall(id=_id(len(conversation), i), name=f.name, arguments=f.arguments) for i, f in enumerate(found)
         )
         recovered = bool(found)
     prompt_ids = _ids(data.get("prompt_token_ids") or choice.get("prompt_token_ids"))

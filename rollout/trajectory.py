@@ -53,6 +53,21 @@ class Message(Frozen):
             out["reasoning"] = self.reasoning
         return out
 
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> "Message":
+        """What `wire` gave."""
+        calls = (
+            ToolCall(id=c["id"], name=c["function"]["name"], arguments=c["function"]["arguments"])
+            for c in wire.get("tool_calls", ())
+        )
+        return cls(
+            role=wire["role"],
+            content=wire["content"],
+            reasoning=wire.get("reasoning"),
+            tool_calls=tuple(calls),
+            tool_call_id=wire.get("tool_call_id"),
+        )
+
 
 class Usage(Frozen):
     prompt_tokens: int = 0
