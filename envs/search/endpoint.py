@@ -24,7 +24,7 @@ class EndpointSettings(Frozen):
 
 
 class Endpoint:
-    """Made anew in the event loop that uses it: `async with Endpoint(settings) as endpoint`."""
+    """Belongs to the event loop that first uses it; close it, or use `async with`."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -76,4 +76,7 @@ class Endpoint:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self._client.aclose()

@@ -1,5 +1,6 @@
 """The search environment: questions answered from a fixed, versioned corpus."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,15 +10,18 @@ from envs.environment import Session, Site
 from envs.errors import EnvironmentFailure, TaskError
 from envs.evidence import Evidence
 from envs.score import Score, Submission
+from envs.search.corpus import Corpus
 from envs.search.document import CorpusError
 from envs.search.endpoint import Endpoint
 from envs.search.judge import Judge
 from envs.search.library import LIVE_WEB, Library
+from envs.search.ranking import Meaning
 from envs.search.scoring import score_answer
 from envs.search.session import SearchSession
 from envs.search.settings import parse_settings
 from envs.search.textblobs import TextBlobs
 from envs.search.tools import TOOLS
+from envs.search.vectors import Nearest, nearest
 from envs.search.web.session import Web, WebSession
 from envs.search.web.settings import WebSettings
 from envs.search.world import SearchReference, SearchWorld
@@ -34,6 +38,9 @@ A question may need facts from several documents: find the first, then search fo
 When you know the answer, reply without a tool call and end with one line:
 Answer: <the answer alone, as short as it can be: a name, a number, a date, yes or no>"""
 
+_CORPORA_BY_MEANING = 4
+"""Whose embeddings are held in memory at once."""
+
 
 class SearchEnvironment:
     name = "search"
@@ -45,7 +52,10 @@ class SearchEnvironment:
         self._settings = parse_settings(site.settings)
         self._library = Library(site)
         self._blobs = TextBlobs(site.blobs)
-        self._root, self._store = site.root, site.blobs
+        self._bare = Site(site.root, site.blobs)
+        """Without the settings, which may hold keys."""
+        self._endpoint: Endpoint | None = None
+        self._nearest: dict[tuple[str, str], Nearest] = {}
         self._web: Web | None = None
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="search")
 
@@ -74,9 +84,10 @@ class SearchEnvironment:
             if world.corpus == LIVE_WEB:
                 return WebSession(self._open_web(), self._settings)
             corpus = self._library.open(world.corpus, world.version)
+            meaning = await self._meaning_of(corpus)
         except CorpusError as e:
             raise EnvironmentFailure(f"this worker cannot search for task {task.id!r}: {e}") from e
-        return SearchSession(corpus, self._blobs, self._settings, self._threads)
+        return SearchSession(corpus, self._blobs, self._settings, self._threads, meaning)
 
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
         """By rule; where the rules say wrong and a judge is set, by the judge."""
@@ -95,12 +106,26 @@ class SearchEnvironment:
     async def close(self) -> None:
         if self._web:
             await self._web.close()
+        if self._endpoint:
+            await self._endpoint.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._library.close()
 
+    async def _meaning_of(self, corpus: Corpus) -> Meaning | None:
+        settings = self._settings.embeddings
+        if self._settings.ranking == "words" or settings is None:
+            return None
+        key = (corpus.name, corpus.version)
+        if key not in self._nearest:
+            found = await asyncio.to_thread(nearest, self._bare, corpus, settings.model)
+            self._nearest = {**dict(list(self._nearest.items())[1 - _CORPORA_BY_MEANING :]), key: found}
+        if self._endpoint is None:
+            self._endpoint = Endpoint(settings)
+        return Meaning(self._nearest[key], self._endpoint, with_words=self._settings.ranking == "both")
+
     def _open_web(self) -> Web:
         if self._web is None:
-            self._web = Web(self._root / "web", self._web_settings(), self._store)
+            self._web = Web(self._bare.root / "web", self._web_settings(), self._bare.blobs)
         return self._web
 
     def _web_settings(self) -> WebSettings:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,25 +13,44 @@ from envs.search import render
 from envs.search.corpus import Corpus, Hit
 from envs.search.passage import Span, best_passage, byte_ranges
 from envs.search.query import MAX_TERMS, Words, understand
+from envs.search.ranking import Meaning, ranked
 from envs.search.reading import coverage, look_for, read
 from envs.search.settings import SearchSettings
 from envs.search.textblobs import TextBlobs
-from envs.search.tools import Find, Search, Visit
+from envs.search.tools import Asked, Find, Search, Visit
 from envs.tool import MalformedCall, ToolResult
 
 
 class SearchSession:
     """Holds no state of its own: a call's result depends on the corpus version and the arguments alone."""
 
-    def __init__(self, corpus: Corpus, blobs: TextBlobs, settings: SearchSettings, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        blobs: TextBlobs,
+        settings: SearchSettings,
+        threads: ThreadPoolExecutor,
+        meaning: Meaning | None = None,
+    ) -> None:
         self._corpus = corpus
         self._blobs = blobs
         self._settings = settings
         self._threads = threads
+        self._meaning = meaning
 
     async def call(self, tool: str, arguments: Any) -> ToolResult:
         with boundary(EnvironmentFailure, f"search: {tool} on corpus {self._corpus.name!r}"):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, tool, arguments)
+            begun = time.perf_counter()
+            match arguments:
+                case Search():
+                    asked = arguments.within(self._settings.max_queries, self._settings.max_top_k)
+                    embedded = await self._meaning.embedded(asked[0]) if self._meaning else [None] * len(asked[0])
+                    result = await self._in_thread(self._search, asked, embedded)
+                case Visit() | Find():
+                    result = await self._in_thread(self._open, arguments)
+                case _:
+                    raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
+            return result.model_copy(update={"seconds": time.perf_counter() - begun})
 
     async def submission(self) -> Submission | None:
         return None
@@ -38,23 +58,16 @@ class SearchSession:
     async def close(self) -> None:
         pass
 
-    def _answer(self, tool: str, arguments: Any) -> ToolResult:
-        begun = time.perf_counter()
-        match arguments:
-            case Search():
-                result = self._search(arguments)
-            case Visit() | Find():
-                result = self._open(arguments)
-            case _:
-                raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
-        return result.model_copy(update={"seconds": time.perf_counter() - begun})
+    async def _in_thread(self, work: Callable[..., ToolResult], *given: Any) -> ToolResult:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
-    def _search(self, asked: Search) -> ToolResult:
-        queries, top_k, notes = asked.within(self._settings.max_queries, self._settings.max_top_k)
+    def _search(self, asked: Asked, embedded: list[list[float] | None]) -> ToolResult:
+        queries, top_k, notes = asked
         texts, evidence = [f"({note})" for note in notes], []
-        for query in queries:
+        for query, vector in zip(queries, embedded, strict=True):
             words = understand(query)
-            hits = [(hit, self._passage(hit, words)) for hit in self._corpus.search(words, top_k)]
+            found = ranked(self._corpus, words, top_k, self._meaning, vector)
+            hits = [(hit, self._passage(hit, words)) for hit in found]
             texts.append(render.listing(render.Listing(query, hits, _notes(words))))
             evidence += [self._listed(hit, span, query) for hit, span in hits]
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))

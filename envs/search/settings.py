@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from envs.errors import TaskError
 from envs.frozen import Frozen
 from envs.search.endpoint import EndpointSettings
+from envs.search.ranking import Ranking
 from envs.search.web.settings import WebSettings
 
 
@@ -23,8 +24,17 @@ class SearchSettings(Frozen):
     """Searches that run at once in this process; the others wait."""
     judge: EndpointSettings | None = None
     """Asked about answers that the rules call wrong; without it the rules decide alone."""
+    ranking: Ranking = "words"
+    embeddings: EndpointSettings | None = None
+    """Needed for the rankings `meaning` and `both`, of corpora that `embed_corpus` has embedded with its model."""
     web: WebSettings | None = None
     """The live web, for tasks whose corpus is `web`."""
+
+    @model_validator(mode="after")
+    def _embeddings_for_meaning(self) -> "SearchSettings":
+        if self.ranking != "words" and self.embeddings is None:
+            raise ValueError(f"ranking {self.ranking!r} needs `embeddings`: an endpoint's base_url and model")
+        return self
 
 
 def parse_settings(given: Mapping[str, Any]) -> SearchSettings:
@@ -32,6 +42,6 @@ def parse_settings(given: Mapping[str, Any]) -> SearchSettings:
     try:
         return SearchSettings.model_validate(dict(given))
     except ValidationError as e:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors())
+        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'all'}: {f['msg']}" for f in e.errors())
         known = ", ".join(SearchSettings.model_fields)
         raise TaskError(f"settings of the search environment: {faults}; known: {known}") from None

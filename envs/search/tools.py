@@ -1,6 +1,6 @@
 """The tools of a search agent, under the names and shapes that search agents are trained on."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field
 
@@ -19,19 +19,27 @@ _DocumentId = Annotated[
 ]
 
 
+class Asked(NamedTuple):
+    """A search within the operator's bounds."""
+
+    queries: list[str]
+    top_k: int
+    notes: list[str]
+    """What was cut, in words."""
+
+
 class Search(BaseModel):
     query: _Text | list[_Text] = Field(description="What to look for, in a few words; or several queries at once.")
     top_k: int = Field(default=5, ge=1, description="How many results to list for each query.")
 
-    def within(self, max_queries: int, max_top_k: int) -> tuple[list[str], int, list[str]]:
-        """(queries, top_k, what was cut of them in words)."""
+    def within(self, max_queries: int, max_top_k: int) -> Asked:
         queries = [self.query] if isinstance(self.query, str) else self.query
         notes = []
         if self.top_k > max_top_k:
             notes.append(f"top_k was {self.top_k}; at most {max_top_k} results are listed for a query")
         if len(queries) > max_queries:
             notes.append(f"{len(queries)} queries were sent; only the first {max_queries} are answered")
-        return queries[:max_queries], min(self.top_k, max_top_k), notes
+        return Asked(queries[:max_queries], min(self.top_k, max_top_k), notes)
 
 
 class Visit(BaseModel):

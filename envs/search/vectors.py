@@ -1,0 +1,151 @@
+"""Embeddings of a corpus's documents: made once for each document and model, kept beside the versions.
+
+    corpora/NAME/vectors/KEY/NNNNNN.arrow     fingerprint, vector (float16, length 1); KEY names the model
+
+Vectors belong to fingerprints, so that versions share them and an embedding run that was cut off, or a corpus that
+grew, costs only what is new.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from envs.environment import Site
+from envs.errors import EnvironmentFailure, boundary
+from envs.search.corpus import Corpus
+from envs.search.document import CorpusError
+from envs.search.endpoint import Endpoint, EndpointSettings
+from envs.search.ledger import Ledger, read_ledger
+from envs.search.library import Library, corpus_folder, version_folder, write_whole
+
+Matrix = np.ndarray[Any, np.dtype[np.float32]]
+
+_BATCH = 32
+_AT_ONCE = 8
+_MAX_CHARACTERS = 8000
+"""Of a document's title and text: what the common embedding models take in."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Every document of one version by its direction; answers by brute force, exactly."""
+
+    ids: tuple[str, ...]
+    matrix: Matrix
+    """One row of length 1 a document, in the order of `ids`."""
+
+    def search(self, vector: list[float], top_k: int) -> list[tuple[str, float]]:
+        """(id, cosine), the best first, equals in the order of their ids."""
+        if not self.ids:
+            return []
+        asked = _directions([vector])[0]
+        if asked.shape[0] != self.matrix.shape[1]:
+            raise EnvironmentFailure(f"the model gives {len(vector)} numbers; the corpus has {self.matrix.shape[1]}")
+        scores = self.matrix @ asked
+        best = np.argpartition(-scores, min(top_k, len(self.ids)) - 1)[:top_k]
+        return sorted(((self.ids[n], round(float(scores[n]), 4)) for n in best), key=lambda x: (-x[1], x[0]))
+
+
+async def embed_corpus(
+    name: str,
+    site: Site,
+    settings: EndpointSettings,
+    *,
+    version: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Embed what of the version has no embedding yet; returns how many documents that were.
+
+    Raises `CorpusError` for an unknown corpus, `EnvironmentFailure` where the endpoint fails.
+    """
+    corpus = Library(site).open(name, version)
+    folder = _folder(site, name, settings.model)
+    known = {mark for marks, _ in _parts(folder) for mark in marks}
+    missing = [(id, mark) for id, mark in _ledger(site, corpus).items() if mark not in known]
+    async with Endpoint(settings) as endpoint:
+        for start in range(0, len(missing), _BATCH * _AT_ONCE):
+            wave = missing[start : start + _BATCH * _AT_ONCE]
+            vectors = await _embed(endpoint, [_text(corpus, id) for id, _ in wave])
+            await asyncio.to_thread(_write, folder, [mark for _, mark in wave], vectors)
+            if progress:
+                progress(start + len(wave), len(missing))
+    return len(missing)
+
+
+def nearest(site: Site, corpus: Corpus, model: str) -> Nearest:
+    """Raises `CorpusError` where documents of this version have no embedding by this model."""
+    rows: dict[bytes, tuple[int, int]] = {}
+    parts: list[Matrix] = []
+    for marks, matrix in _parts(_folder(site, corpus.name, model)):
+        rows |= {mark: (len(parts), n) for n, mark in enumerate(marks)}
+        parts.append(matrix)
+    ledger = _ledger(site, corpus)
+    if lacking := sum(1 for mark in ledger.values() if mark not in rows):
+        raise CorpusError(
+            f"{lacking} of {len(ledger)} documents of corpus {corpus.name!r} have no embedding by {model!r}: "
+            "embed the corpus first"
+        )
+    ids = tuple(sorted(ledger))
+    places = [rows[ledger[id]] for id in ids]
+    width = parts[0].shape[1] if parts else 0
+    matrix = np.empty((len(ids), width), np.float32)
+    for n, (part, row) in enumerate(places):
+        matrix[n] = parts[part][row]
+    return Nearest(ids, matrix)
+
+
+async def _embed(endpoint: Endpoint, texts: list[str]) -> Matrix:
+    batches = [texts[n : n + _BATCH] for n in range(0, len(texts), _BATCH)]
+    with boundary(EnvironmentFailure, "the embeddings endpoint"):
+        answers = await asyncio.gather(*(endpoint.embed(batch) for batch in batches))
+    return _directions([vector for answer in answers for vector in answer])
+
+
+def _directions(vectors: list[list[float]]) -> Matrix:
+    matrix = np.asarray(vectors, np.float32)
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise EnvironmentFailure("the embeddings are not vectors of numbers, all of one length")
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return (matrix / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+
+def _text(corpus: Corpus, id: str) -> str:
+    document = corpus.document_by_id(id)
+    return f"{document.title}\n{document.text}"[:_MAX_CHARACTERS] if document else ""
+
+
+def _ledger(site: Site, corpus: Corpus) -> Ledger:
+    return read_ledger(version_folder(corpus_folder(site.root, corpus.name), corpus.version) / "ledger.arrow")
+
+
+def _folder(site: Site, name: str, model: str) -> Path:
+    return corpus_folder(site.root, name) / "vectors" / hashlib.sha256(model.encode()).hexdigest()[:16]
+
+
+def _write(folder: Path, marks: list[bytes], vectors: Matrix) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = pa.array(vectors.astype(np.float16).ravel())
+    columns = {
+        "fingerprint": pa.array(marks, pa.binary(16)),
+        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+    }
+    sink = pa.BufferOutputStream()
+    table = pa.table(columns)
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    write_whole(folder / f"{len(list(folder.glob('*.arrow'))):06d}.arrow", sink.getvalue().to_pybytes())
+
+
+def _parts(folder: Path) -> Iterator[tuple[list[bytes], Matrix]]:
+    for path in sorted(folder.glob("*.arrow")):
+        with pa.memory_map(str(path)) as file:
+            table = pa.ipc.open_file(file).read_all().combine_chunks()
+        vectors = table.column("vector").chunk(0)
+        flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        yield table.column("fingerprint").to_pylist(), flat.reshape(len(vectors), -1)
