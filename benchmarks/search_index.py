@@ -25,6 +25,8 @@ from envs.search.indexing import index_corpus
 
 WORDS_A_DOCUMENT = 100
 VOCABULARY = 200_000
+TURNS = 2
+"""Turn by turn, so that both sides meet the same neighbours; the best of each counts."""
 _BATCH = 10_000
 
 
@@ -74,14 +76,18 @@ def built() -> Built:
     write_documents(source, documents())
     source.read_bytes()  # both sides find it in the page cache
 
-    begun = time.perf_counter()
-    index_bare(source, folder / "bare")
-    bare = time.perf_counter() - begun
-
     site = Site(folder / "home", MemoryBlobs())
-    begun = time.perf_counter()
-    index_corpus(source, "bench", site)
-    return Built(site, folder / "bare", time.perf_counter() - begun, bare)
+    seconds: dict[str, list[float]] = {"bare": [], "ours": []}
+    for _ in range(TURNS):
+        shutil.rmtree(folder / "bare", ignore_errors=True)
+        shutil.rmtree(site.root, ignore_errors=True)
+        begun = time.perf_counter()
+        index_bare(source, folder / "bare")
+        seconds["bare"].append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        index_corpus(source, "bench", site)
+        seconds["ours"].append(time.perf_counter() - begun)
+    return Built(site, folder / "bare", min(seconds["ours"]), min(seconds["bare"]))
 
 
 def index_bare(source: Path, folder: Path) -> None:
