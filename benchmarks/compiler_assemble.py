@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from compiler.candidate import Candidate
-from compiler.canonical import WRITING
 from compiler.compilation import compile_dataset
+from compiler.formats.writer import WRITING
 from compiler.recipe import Recipe
 from compiler.renderings import MemoryRenderings
 from compiler.tokens import load_tokenizer, nfc

@@ -1,8 +1,9 @@
 """One trajectory becomes one example, or a drop with its first reason."""
 
-from compiler.assemble import assemble
+from compiler.assemble import assemble, prompt_of
 from compiler.candidate import Candidate
 from compiler.drops import Dropped
+from compiler.errors import RecipeError
 from compiler.evidence import Material
 from compiler.evidence_search import search_material
 from compiler.evidence_sql import sql_material
@@ -10,16 +11,22 @@ from compiler.evidence_swe import swe_material
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
+from compiler.teacher import Teacher, teach
 from compiler.transforms import Undecodable
 
 
-def build(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Example:
-    """Raises `Dropped`."""
+def build(candidate: Candidate, recipe: Recipe, renderer: Renderer, teacher: Teacher | None = None) -> Example:
+    """Raises `Dropped`, and `RecipeError` where the recipe's target needs a teacher and none is there."""
+    if recipe.target == "teacher" and teacher is None:
+        raise RecipeError("target: 'teacher' needs a model endpoint that teaches; choose 'answer_only' without one")
     _admit(candidate, recipe)
     try:
-        return assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer)
+        example = assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer)
     except Undecodable as e:
         raise Dropped("undecodable", str(e)) from None
+    if recipe.target == "answer_only" or teacher is None:
+        return example
+    return teach(example, prompt_of(example, renderer), candidate, recipe, renderer.tokenizer, teacher)
 
 
 def _admit(candidate: Candidate, recipe: Recipe) -> None:

@@ -1,14 +1,13 @@
 """The canonical form on disk: Parquet, one row an example, with everything that `Example` holds."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from compiler.example import Example
+from compiler.formats.writer import ParquetRows
 
 STEP = pa.struct([("name", pa.string()), ("version", pa.int32()), ("params", pa.string())])
 PIECE = pa.struct(
@@ -56,9 +55,6 @@ SCHEMA = pa.schema(
         ("left_out", pa.string()),
     ]
 )
-ROW_GROUP_BYTES = 8 << 20
-FILE_BYTES = 1 << 30
-WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
 
 def row(example: Example, prompt: str) -> dict[str, Any]:
@@ -76,57 +72,11 @@ def _json(value: dict[str, Any]) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-class CanonicalWriter:
-    """Files `canonical/<config>-00000.parquet`, each of about `FILE_BYTES` of prompts at most.
-
-    A thread of its own compresses and writes, one row group behind the caller.
-    """
+class CanonicalWriter(ParquetRows):
+    """`canonical/<config>-00000.parquet`."""
 
     def __init__(self, folder: Path, config: str):
-        self._folder = folder / "canonical"
-        self._config = config
-        self._files = 0
-        self._writer: pq.ParquetWriter | None = None
-        self._rows: list[dict[str, Any]] = []
-        self._group = 0
-        self._file = 0
-        self._thread = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
+        super().__init__(folder / "canonical", config, SCHEMA)
 
     def write(self, example: Example, prompt: str) -> None:
-        self._rows.append(row(example, prompt))
-        self._group += len(prompt)
-        if self._group >= ROW_GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._thread.submit(self._write, self._rows, self._group)
-        self._rows, self._group = [], 0
-
-    def _write(self, rows: list[dict[str, Any]], size: int) -> None:
-        if self._writer is None:
-            path = self._folder / f"{self._config}-{self._files:05d}.parquet"
-            self._writer = pq.ParquetWriter(path, SCHEMA, **WRITING)
-            self._files += 1
-        self._writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
-        self._file += size
-        if self._file >= FILE_BYTES:
-            self._end_file()
-
-    def _end_file(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer, self._file = None, 0
-
-    def close(self) -> None:
-        try:
-            self._flush()
-            if self._pending is not None:
-                self._pending.result()
-        finally:
-            self._thread.shutdown()
-            self._end_file()
+        self.add(row(example, prompt), len(prompt))

@@ -13,9 +13,15 @@ ANSWER_ONLY = (
     "again with a teacher."
 )
 
+TAUGHT = (
+    "The assistant's message is the reasoning and the answer of a teacher model over the compiled prompt; only "
+    "replies that the environment's own scorer calls right were kept."
+)
+
 
 def card(
     name: str,
+    target: str,
     configs: Mapping[str, Sequence[str]],
     accounts: Accounts,
     statistics: Mapping[str, Any],
@@ -28,13 +34,17 @@ def card(
         "Agent trajectories compiled into long-context examples: the evidence that an agent gathered over many turns,",
         "shuffled into one prompt, and the verified answer to its question.",
         "",
-        f"> {ANSWER_ONLY}",
+        f"> {ANSWER_ONLY}" if target == "answer_only" else TAUGHT,
         "",
         "| config | examples | tokens |",
         "|---|---:|---:|",
         *(f"| {c} | {n:,} | {statistics['tokens'][c]:,} |" for c, n in statistics["examples"].items()),
         "",
         f"Example lengths run from {statistics['shortest']:,} to {statistics['longest']:,} tokens.",
+        "",
+        "![lengths](plots/lengths.svg) ![places of needed evidence](plots/places.svg)",
+        "",
+        "![distances of needed evidence](plots/distances.svg) ![drops](plots/drops.svg)",
         "",
         "## Where the trajectories went",
         "",

@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 import orjson
 
 from compiler.assemble import prompt_of
-from compiler.canonical import CanonicalWriter
 from compiler.card import ANSWER_ONLY, card
 from compiler.drops import Accounts, account
 from compiler.errors import PublishError
-from compiler.formats import AccWriter
+from compiler.formats.agent import BaselineWriter
+from compiler.formats.all import writers
+from compiler.plots import draw
 from compiler.prompts import BY_ID
 from compiler.recipe import Recipe
 from compiler.render import Renderer
@@ -84,7 +86,7 @@ def _write(
     recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path, name: str
 ) -> tuple[dict[str, Any], Accounts]:
     (folder / "canonical").mkdir()
-    statistics = _examples(selection, renderer, folder)
+    statistics = _examples(recipe, selection, renderer, folder)
     drops: Counter[tuple[str, str]] = Counter()
     with open(folder / "drops.jsonl", "wb") as out:
         for drop in selection.drops():
@@ -99,7 +101,8 @@ def _write(
         raise PublishError(f"the accounts do not close: {accounts}")
     report = statistics.report()
     configs = {c: [f"{c}_data.jsonl"] for c in report["examples"]}
-    (folder / "README.md").write_text(card(name, configs, accounts, report))
+    draw(folder / "plots", report, accounts)
+    (folder / "README.md").write_text(card(name, recipe.target, configs, accounts, report))
     manifest = {
         "format": 1,
         "name": name,
@@ -116,31 +119,33 @@ def _write(
     return manifest, accounts
 
 
-def _examples(selection: Selection, renderer: Renderer, folder: Path) -> Statistics:
+def _examples(recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path) -> Statistics:
     statistics = Statistics()
-    writers: list[AccWriter | CanonicalWriter] = []
     config = ""
-    try:
-        for example, _ in selection.examples():
+    with ExitStack() as stack:
+        for example, turns in selection.examples():
             if example.config != config:
-                while writers:
-                    writers.pop().close()
+                stack.close()
                 config = example.config
-                writers = [AccWriter(folder, config), CanonicalWriter(folder, config)]
+                open_ones = writers(recipe, renderer.tokenizer, folder, config)
+                for writer in open_ones:
+                    stack.callback(writer.close)
+                baselines = BaselineWriter(folder, config) if turns else None
+                if baselines:
+                    stack.callback(baselines.close)
             prompt = prompt_of(example, renderer)
-            for writer in writers:
+            for writer in open_ones:
                 writer.write(example, prompt)
+            if baselines:
+                baselines.copy(turns)
             statistics.add(example)
-    finally:
-        for writer in writers:
-            writer.close()
     return statistics
 
 
 def code_version() -> dict[str, str]:
     """The release, and a digest of the compiler's own source, which tells changes between releases."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return {"trajc": package_version("trajc"), "compiler": digest.hexdigest()}
 

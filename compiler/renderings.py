@@ -40,6 +40,10 @@ class MemoryRenderings:
         self._known: OrderedDict[str, Rendering] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["MemoryRenderings"], tuple[int]]:
+        """In another process it begins empty."""
+        return MemoryRenderings, (self._limit,)
+
     def get(self, key: str) -> Rendering | None:
         with self._lock:
             known = self._known.get(key)
@@ -82,6 +86,9 @@ class FileRenderings:
         r = rendering
         row = (bytes.fromhex(key), r.hash, r.size, r.tokens, orjson.dumps(r.neutralised), r.blank, r.sketch)
         self._connection().execute("INSERT OR IGNORE INTO renderings VALUES (?,?,?,?,?,?,?)", row)
+
+    def __reduce__(self) -> tuple[type["FileRenderings"], tuple[Path]]:
+        return FileRenderings, (self.path,)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -7,6 +7,7 @@ a SQLite file of the temporary folder, so that memory does not grow with the dat
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -23,7 +24,8 @@ _WORD = re.compile(r"\w+")
 
 TABLES = """
 CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER, trajectory TEXT,
-    fingerprint TEXT, grp TEXT, answer TEXT, question TEXT, sources TEXT, sketch TEXT, reason TEXT);
+    fingerprint TEXT, grp TEXT, answer TEXT, question TEXT, sources TEXT, sketch TEXT,
+    turns_at INTEGER, turns INTEGER, reason TEXT);
 CREATE TABLE drops (trajectory TEXT, stage TEXT, reason TEXT, words TEXT);
 CREATE TABLE trajectories (id TEXT);
 CREATE TABLE kept (fingerprint TEXT PRIMARY KEY, trajectory TEXT) WITHOUT ROWID;
@@ -55,8 +57,14 @@ class Selection:
             for e in map(orjson.loads, lines):
                 self._db.execute(
                     "INSERT INTO entries VALUES (:config, :key, :shard, :offset, :length, :trajectory, :fingerprint,"
-                    " :group, :answer, :question, :sources, :sketch, NULL)",
-                    {**e, "shard": number, "sources": " ".join(e["sources"])},
+                    " :group, :answer, :question, :sources, :sketch, :turns_at, :turns, NULL)",
+                    {
+                        **e,
+                        "shard": number,
+                        "sources": " ".join(e["sources"]),
+                        "turns_at": e["turns"][0],
+                        "turns": e["turns"][1],
+                    },
                 )
         with open(shard / "drops.jsonl", "rb") as lines:
             for d in map(orjson.loads, lines):
@@ -138,17 +146,19 @@ class Selection:
         self._db.execute("UPDATE entries SET reason = ? WHERE rowid = ?", (reason, entry))
         self._drop(Drop(trajectory=trajectory, stage="example", reason=reason, words=words))
 
-    def examples(self) -> Iterator[tuple[Example, Path]]:
-        """What is published, by config and then key, each with its shard."""
-        files = [open(shard / "examples.jsonl", "rb") for shard in self._shards]  # noqa: SIM115
-        try:
-            query = "SELECT shard, offset, length FROM entries WHERE reason IS NULL ORDER BY config, key"
-            for shard, offset, length in self._db.execute(query):
-                files[shard].seek(offset)
-                yield Example.model_validate_json(files[shard].read(length)), self._shards[shard]
-        finally:
-            for file in files:
-                file.close()
+    def examples(self) -> Iterator[tuple[Example, bytes]]:
+        """What is published, by config and then key, each with its line of the baseline (empty where not asked)."""
+        with ExitStack() as stack:
+            files = [
+                tuple(stack.enter_context(open(shard / name, "rb")) for name in ("examples.jsonl", "turns.jsonl"))
+                for shard in self._shards
+            ]
+            query = "SELECT shard, offset, length, turns_at, turns FROM entries WHERE reason IS NULL"
+            for shard, offset, length, turns_at, turns in self._db.execute(f"{query} ORDER BY config, key"):
+                examples, baseline = files[shard]
+                examples.seek(offset)
+                baseline.seek(turns_at)
+                yield Example.model_validate_json(examples.read(length)), baseline.read(turns)
 
     def drops(self) -> Iterator[Drop]:
         query = "SELECT trajectory, stage, reason, words FROM drops ORDER BY trajectory, stage, reason"

@@ -1,7 +1,8 @@
 """A shard: what some candidates became, on disk and complete, or absent.
 
-`examples.jsonl` holds built examples, `index.jsonl` where each lies and what selection needs of it, `drops.jsonl`
-the rest, `done.json` the counts. Compiling a shard again gives the same shard, so a killed worker costs only time.
+`examples.jsonl` holds built examples, `turns.jsonl` the baseline's rows, `index.jsonl` where each lies and what
+selection needs of it, `drops.jsonl` the rest, `done.json` the counts. Compiling a shard again gives the same shard,
+so a killed worker costs only time.
 """
 
 import hashlib
@@ -18,9 +19,11 @@ from compiler.build import build
 from compiler.candidate import Candidate
 from compiler.drops import Drop, Dropped
 from compiler.example import Example
+from compiler.formats.agent import baseline
 from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.renderings import Renderings
+from compiler.teacher import Teacher
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
 from envs.frozen import Frozen, content_hash
@@ -47,6 +50,8 @@ class Entry(Frozen):
     sketch: str
     offset: int
     length: int
+    turns: tuple[int, int]
+    """Offset and length in `turns.jsonl`; (0, 0) where the recipe asks for no baseline."""
 
 
 class Summary(Frozen):
@@ -62,6 +67,7 @@ def compile_shard(
     folder: Path,
     known: Renderings,
     progress: Progress | None = None,
+    teacher: Teacher | None = None,
 ) -> Summary:
     """Writes `folder`, which appears whole or not at all. An existing one is kept: it is the same."""
     if (folder / "done.json").exists():
@@ -69,9 +75,8 @@ def compile_shard(
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
-        summary = _write(
-            recipe, candidates, Renderer(blobs, load_tokenizer(recipe.tokenizer), known), temporary, progress
-        )
+        renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known)
+        summary = _write(recipe, candidates, renderer, temporary, progress, teacher)
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -83,7 +88,12 @@ def compile_shard(
 
 
 def _write(
-    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, folder: Path, progress: Progress | None
+    recipe: Recipe,
+    candidates: Iterable[Candidate],
+    renderer: Renderer,
+    folder: Path,
+    progress: Progress | None,
+    teacher: Teacher | None,
 ) -> Summary:
     selected = built = offset = 0
     dropped: Counter[str] = Counter()
@@ -91,13 +101,14 @@ def _write(
         open(folder / "examples.jsonl", "wb") as examples,
         open(folder / "index.jsonl", "wb") as index,
         open(folder / "drops.jsonl", "wb") as drops,
+        open(folder / "turns.jsonl", "wb") as turns,
         open(folder / "trajectories.txt", "w") as trajectories,
     ):
         for candidate in candidates:
             selected += 1
             trajectories.write(candidate.trajectory.id + "\n")
             try:
-                example = build(candidate, recipe, renderer)
+                example = build(candidate, recipe, renderer, teacher)
             except Dropped as e:
                 dropped[e.reason] += 1
                 drop = Drop(trajectory=candidate.trajectory.id, stage="trajectory", reason=e.reason, words=e.words)
@@ -105,7 +116,12 @@ def _write(
             else:
                 line = example.model_dump_json().encode() + b"\n"
                 examples.write(line)
-                index.write(orjson.dumps(_entry(example, recipe.seed, offset, len(line)).model_dump()) + b"\n")
+                kept = (0, 0)
+                if "agent_sft" in recipe.formats:
+                    row = orjson.dumps(baseline(candidate.trajectory)) + b"\n"
+                    kept = (turns.tell(), turns.write(row))
+                entry = _entry(example, recipe.seed, offset, len(line), kept)
+                index.write(orjson.dumps(entry.model_dump()) + b"\n")
                 built += 1
                 offset += len(line)
             if progress:
@@ -115,7 +131,7 @@ def _write(
     return summary
 
 
-def _entry(example: Example, seed: int, offset: int, length: int) -> Entry:
+def _entry(example: Example, seed: int, offset: int, length: int, turns: tuple[int, int]) -> Entry:
     needed = sorted(p.rendered for p in example.pieces if p.role == "needed")
     order = hashlib.sha256(f"{seed}|{example.trajectory_hash}".encode()).hexdigest()
     return Entry(
@@ -131,4 +147,5 @@ def _entry(example: Example, seed: int, offset: int, length: int) -> Entry:
         sketch=example.sketch,
         offset=offset,
         length=length,
+        turns=turns,
     )

@@ -23,6 +23,7 @@ class Statistics:
         self.pieces: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.neutralised: Counter[str] = Counter()
+        self.target_tokens = 0
         self.longest = 0
         self.shortest = 0
 
@@ -34,6 +35,7 @@ class Statistics:
         self.longest = max(self.longest, example.tokens)
         self.shortest = min(self.shortest or example.tokens, example.tokens)
         self.labels.update(f"{audit}: {found}" for audit, found in example.labels.items())
+        self.target_tokens += example.target_tokens
         self.left_out.update(example.left_out)
         self._places(example)
 
@@ -56,6 +58,7 @@ class Statistics:
         return {
             "examples": dict(sorted(self.examples.items())),
             "tokens": dict(sorted(self.tokens.items())),
+            "target_tokens": self.target_tokens,
             "shortest": self.shortest,
             "longest": self.longest,
             "lengths": {str(k * BIN): n for k, n in sorted(self.lengths.items())},

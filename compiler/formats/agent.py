@@ -1,0 +1,29 @@
+"""The baseline to compare with: the same trajectories as ordinary agent SFT, tool responses without loss.
+
+Each row: `messages` as sent, each with `loss` (1 on what the assistant wrote, 0 elsewhere), `tools` as JSON text.
+Tool arguments stay the strings that the model wrote, so that they survive every format exactly.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from compiler.formats.writer import JsonLines
+from rollout.trajectory import Trajectory
+
+
+def baseline(trajectory: Trajectory) -> dict[str, Any]:
+    turns = [{**m.wire(with_reasoning=True), "loss": int(m.role == "assistant")} for m in trajectory.messages]
+    return {"trajectory": trajectory.id, "messages": turns, "tools": orjson.dumps(trajectory.tools).decode()}
+
+
+class BaselineWriter(JsonLines):
+    """`agent_sft/<config>.jsonl`."""
+
+    def __init__(self, folder: Path, config: str):
+        super().__init__(folder / "agent_sft" / f"{config}.jsonl")
+
+    def copy(self, line: bytes) -> None:
+        """A line that a shard keeps."""
+        self._file.write(line)
