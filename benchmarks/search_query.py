@@ -18,11 +18,10 @@ import tantivy
 
 from benchmarks.run import row
 from benchmarks.search_index import Built, built, vocabulary
-from envs.environment import Site
+from envs.environment import Session, Site
 from envs.search.environment import SearchEnvironment
 from envs.search.library import Library
 from envs.search.query import understand
-from envs.search.session import SearchSession
 from envs.search.tools import Search
 from envs.task import Task
 from rollout.blobs import FolderBlobs
@@ -48,8 +47,8 @@ def rate_in_threads(one: Callable[[str], object], asked: list[str]) -> float:
         return len(asked) / (time.perf_counter() - begun)
 
 
-async def rate_of_sessions(sessions: list[SearchSession], asked: list[str]) -> float:
-    async def caller(session: SearchSession, mine: list[str]) -> None:
+async def rate_of_sessions(sessions: list[Session], asked: list[str]) -> float:
+    async def caller(session: Session, mine: list[str]) -> None:
         for query in mine:
             await session.call("search", Search(query=query, top_k=TOP_K))
 

@@ -50,10 +50,12 @@ def corpus_folder(root: Path, name: str) -> Path:
 
 
 def latest_version(folder: Path) -> str | None:
+    """None where there is none, or where somebody removed it."""
     try:
-        return (folder / "latest").read_text().strip() or None
+        version = (folder / "latest").read_text().strip()
     except FileNotFoundError:
         return None
+    return version if version and version_folder(folder, version).is_dir() else None
 
 
 def version_folder(folder: Path, version: str) -> Path:
@@ -111,7 +113,7 @@ class Library:
         with self._lock:
             if key not in self._open:
                 folder = version_folder(corpus_folder(self._site.root, name), known.version)
-                self._open[key] = Corpus(name, known.version, folder / "index")
+                self._open[key] = _opened(name, known.version, folder / "index")
             self._open.move_to_end(key)
             while len(self._open) > _OPEN_AT_ONCE:
                 self._open.popitem(last=False)
@@ -120,3 +122,12 @@ class Library:
     def close(self) -> None:
         with self._lock:
             self._open.clear()
+
+
+def _opened(name: str, version: str, index: Path) -> Corpus:
+    try:
+        return Corpus(name, version, index)
+    except ValueError as e:  # what the engine raises for a damaged index, or one of another release's format
+        raise CorpusError(
+            f"the index of corpus {name!r} cannot be opened: {e}; delete {index.parent}, index again"
+        ) from e

@@ -1,8 +1,9 @@
 """Fetching one page: checked hop by hop, bounded in bytes (on the wire and unpacked) and in time."""
 
 import asyncio
+import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -17,6 +18,10 @@ _HOP_HEADERS = {
     "accept": "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.1",
     "accept-encoding": "gzip",
 }
+
+
+Before = Callable[[Target], Awaitable[None]]
+"""Raises `FetchFailed` to stop."""
 
 
 class FetchFailed(Exception):
@@ -50,23 +55,27 @@ class Fetcher:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def get(self, url: str) -> Fetched:
-        """Any status is an answer. Raises `Refused`, or `FetchFailed` for time, size, redirects and connections."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._follow(url)
-        except TimeoutError:
-            raise FetchFailed(f"no whole answer within {self._seconds:g} seconds") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError) as e:
-            raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
+    async def get(self, url: str, before: Before | None = None) -> Fetched:
+        """Any status is an answer. Raises `Refused`, or `FetchFailed` for time, size, redirects and connections.
 
-    async def _follow(self, url: str) -> Fetched:
+        `before` is awaited before each request, redirects included, and is not on the clock.
+        """
+        left = self._seconds
         for _ in range(self._max_redirects + 1):
             target = await self._guard.check(url)
-            answer = await self._hop(target)
+            if before:
+                await before(target)
+            begun = time.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    answer = await self._hop(target)
+            except TimeoutError:
+                raise FetchFailed(f"no whole answer within {self._seconds:g} seconds") from None
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError) as e:
+                raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
             if isinstance(answer, Fetched):
                 return answer
-            url = answer
+            url, left = answer, left - (time.monotonic() - begun)
         raise FetchFailed(f"more than {self._max_redirects} redirects")
 
     async def _hop(self, target: Target) -> Fetched | str:

@@ -12,16 +12,15 @@ from envs.search.document import Document, packed
 from envs.search.library import write_whole
 from envs.search.web.extract import document_of
 from envs.search.web.fetch import Fetcher, FetchFailed
-from envs.search.web.guard import Guard
+from envs.search.web.guard import Target
 from envs.search.web.manners import Pace, Robots
 
 
 class Pages:
     """Safe for many tasks of one event loop; a page that several ask for at once is fetched once."""
 
-    def __init__(self, folder: Path, guard: Guard, *, keep_seconds: float, pause: float, fetcher: Fetcher) -> None:
+    def __init__(self, folder: Path, *, keep_seconds: float, pause: float, fetcher: Fetcher) -> None:
         self._folder = folder
-        self._guard = guard
         self._keep = keep_seconds
         self._fetcher = fetcher
         self._robots = Robots(fetcher)
@@ -41,15 +40,16 @@ class Pages:
                 self._asking.pop(url, None)
 
     async def _fetch(self, url: str) -> tuple[Document, str]:
-        target = await self._guard.check(url)
-        if not await self._robots.allows(str(target.url)):
-            raise FetchFailed("the site's robots.txt does not allow it")
-        await self._pace.turn(target.url.host)
-        page = await self._fetcher.get(url)
+        page = await self._fetcher.get(url, self._behave)
         document = await asyncio.to_thread(document_of, page, url)
         fetched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         await asyncio.to_thread(self._write, document, fetched)
         return document, fetched
+
+    async def _behave(self, target: Target) -> None:
+        if not await self._robots.allows(str(target.url)):
+            raise FetchFailed("the site's robots.txt does not allow it")
+        await self._pace.turn(target.url.host)
 
     def _path(self, url: str) -> Path:
         name = hashlib.sha256(str(httpx.URL(url)).encode()).hexdigest()

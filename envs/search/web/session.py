@@ -41,9 +41,7 @@ class Web:
         )
         client = httpx.AsyncClient(trust_env=False)
         self.provider: Provider = SearchApi(settings.provider, client)
-        self.pages = Pages(
-            folder, guard, keep_seconds=settings.keep_seconds, pause=settings.pause_seconds, fetcher=fetcher
-        )
+        self.pages = Pages(folder, keep_seconds=settings.keep_seconds, pause=settings.pause_seconds, fetcher=fetcher)
         self._open = AsyncExitStack()
         self._open.push_async_callback(client.aclose)
         self._open.push_async_exit(fetcher)

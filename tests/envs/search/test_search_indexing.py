@@ -1,5 +1,6 @@
 """Corpora are versioned by content, cost what changed, and outlive a crash."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,28 @@ def test_several_processes_read_while_the_next_version_is_made(tmp_path: Path, s
             reader.kill()
             reader.wait()
     assert found == ["d7 d8\n\n"] * 2
+
+
+def test_a_damaged_index_is_named_and_can_be_made_again(tmp_path: Path, site: Site) -> None:
+    path = write(tmp_path / "c.jsonl", numbered(5))
+    version = index_corpus(path, "c", site).manifest.version
+    folder = site.root / "corpora" / "c" / "versions" / version
+    (folder / "index" / "meta.json").write_text("{")
+    with pytest.raises(CorpusError, match=f"index of corpus 'c' cannot be opened: .*delete {folder}, index again"):
+        Library(site).open("c")
+    shutil.rmtree(folder)
+    assert index_corpus(path, "c", site).manifest.version == version
+    assert len(Library(site).open("c")) == 5
+
+
+def test_two_indexers_of_one_corpus_are_kept_apart(tmp_path: Path, site: Site) -> None:
+    path = write(tmp_path / "c.jsonl", numbered(1000))
+    refused: list[str] = []
+
+    def meanwhile(_done: int, _total: int) -> None:
+        with pytest.raises(CorpusError, match="being indexed by another process") as e:
+            index_corpus(path, "c", site)
+        refused.append(str(e.value))
+
+    assert index_corpus(path, "c", site, progress=meanwhile).manifest.documents == 1000
+    assert len(refused) > 0

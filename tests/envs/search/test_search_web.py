@@ -151,6 +151,7 @@ async def test_what_was_only_listed_is_filled_in_afterwards(tmp_path: Path, site
         ("/slow", "within 1 seconds"),
         ("/loop", "more than 5 redirects"),
         ("/private/article", "robots.txt"),
+        ("/hop?to=/private/article", "robots.txt"),
         ("/hop?to=file:///etc/passwd", "only http and https"),
         ("/hop?to=http://127.0.0.1:1/", "port 1 is not allowed"),
         ("/hop?to=http://127.0.0.1/", "not on the public internet"),
