@@ -69,24 +69,25 @@ class Conversation:
         self.chunks: list[bytes] = []
         """The messages as wire JSON, which together are the inside of a JSON array. Old ones are joined into chunks of
         `CHUNK` bytes or more, so that a long history is written as it lies."""
-        self._length = 0
+        self.roles: list[str] = []
+        """Each message's."""
         self._joined, self._loose = 0, 0
 
     def __len__(self) -> int:
         """How many messages there are."""
-        return self._length
+        return len(self.roles)
 
     def append(self, message: Message) -> int:
         """Returns the message's index."""
         wire = orjson.dumps(message.wire(self.send_reasoning))
         # Joining also copies: orjson's own bytes hold on to several times their length.
-        self.chunks.append(b"".join((b"," if self._length else b"", wire)))
+        self.chunks.append(b"".join((b"," if self.roles else b"", wire)))
         self._loose += len(wire)
         if self._loose >= CHUNK:
             self.chunks[self._joined :] = [b"".join(self.chunks[self._joined :])]
             self._joined, self._loose = self._joined + 1, 0
-        self._length += 1
-        return self._length - 1
+        self.roles.append(message.role)
+        return len(self.roles) - 1
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -71,10 +71,11 @@ class ScriptedModel:
         self._by_prompt = by_prompt or {}
 
     async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:  # noqa: ARG002
-        messages = conversation.messages
-        prompt = next((m.content for m in messages if m.role == "user"), None)
-        script = self._by_prompt.get(prompt or "", self._script)
-        position = sum(m.role == "assistant" for m in messages)
+        script = self._script
+        if self._by_prompt:
+            prompt = next((m.content for m in conversation.messages if m.role == "user"), None)
+            script = self._by_prompt.get(prompt or "", script)
+        position = conversation.roles.count("assistant")
         if position >= len(script):
             raise ModelError(f"{self.name}: the script has {len(script)} replies and was asked for one more")
         line = script[position]
