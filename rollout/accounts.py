@@ -43,6 +43,30 @@ class Accounts:
         }
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Tokens and turns are those of every trajectory kept, partial ones of failed attempts too: all was paid for."""
+
+    accounts: Accounts
+    trajectories: int
+    turns: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    """Of `prompt_tokens`, those that the endpoint had in its prefix cache, where it tells."""
+    rollouts_per_second: float
+    """Ended with a whole trajectory, over the window asked for."""
+    completion_tokens_per_second: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate of the window; None while nothing ends."""
+        left = self.accounts.queued + self.accounts.running
+        if not left:
+            return 0.0
+        return left / self.rollouts_per_second if self.rollouts_per_second else None
+
+
 def accounts_of(submitted: int, counts: Iterable[tuple[str, str | None, int]]) -> Accounts:
     """From what came in and rows of (state, failure, count)."""
     states: dict[str, int] = {}

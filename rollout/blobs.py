@@ -74,8 +74,11 @@ class FolderBlobs:
         return self.root / hash[:2] / f"{hash[2:]}.zst"
 
     def _write(self, path: Path, packed: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".put-", dir=path.parent)
+        folder, fresh = path.parent, False
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh = True
+        handle, name = tempfile.mkstemp(prefix=".put-", dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(packed)
@@ -88,8 +91,9 @@ class FolderBlobs:
             os.unlink(name)
             raise
         if self._fsync:
-            for folder in (path.parent, self.root):
-                _sync_folder(folder)
+            _sync_folder(folder)
+            if fresh:
+                _sync_folder(self.root)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -108,6 +108,7 @@ class Database:
         self.engine = engine
         self.sqlite = engine.dialect.name == "sqlite"
         self.new_id: MakeId = new_id or Ids()
+        self._snapshot = engine if self.sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._clock = clock
         self._offset, self._clock_good_until = 0.0, 0.0
         self._set_clock()
@@ -133,8 +134,9 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
+        """Every statement sees the same moment, so that counts read one after the other add up."""
         self._set_clock()
-        with self.engine.connect() as c, c.begin():
+        with self._snapshot.connect() as c, c.begin():
             yield c
 
     @contextlib.contextmanager
@@ -155,6 +157,11 @@ class Database:
             c.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENT_LOCK)))
         values = [{"kind": k, "run_id": run, "job_id": job, "data": data, "at": now} for k, run, job, data in rows]
         c.execute(events.insert(), values)
+
+    def lock(self, c: sa.Connection, name: str) -> None:
+        """Hold the name against other writers until the transaction ends. On SQLite there are no others."""
+        if not self.sqlite:
+            c.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
 
     def insert_new(self, c: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         """Insert rows whose primary key is not there yet; the others are left as they are."""

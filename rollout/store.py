@@ -5,6 +5,7 @@
     Rollouts (store_rollouts)         rollouts and their attempts, jobs of other kinds
     Queue (queue)                     claims, leases, results
     Trajectories (store_trajectories) trajectories, scores, candidates for the compiler
+    Measures (store_progress)         how a run comes along
     Versions (store_versions)         compilations, datasets and their versions
     Events (store_events)             what changed, in order
 
@@ -21,11 +22,12 @@ from rollout.database import MakeId, engine_for
 from rollout.migrations import upgrade
 from rollout.queue import Queue
 from rollout.store_events import Events
+from rollout.store_progress import Measures
 from rollout.store_rollouts import Rollouts
 from rollout.store_versions import Versions
 
 
-class Store(Queue, Rollouts, Versions, Events):
+class Store(Queue, Rollouts, Measures, Versions, Events):
     """Made by `Store.open`. A context manager that closes its connections."""
 
     @classmethod

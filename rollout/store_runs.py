@@ -32,33 +32,9 @@ class Runs(TaskSets):
         with self._stage(rows, spec.environment, spec.limits) as staged:
             request = content_hash([spec, staged.hash, sealed])
             with self.write() as c:
-                if idempotency_key is not None:
-                    there = c.execute(runs.select().where(runs.c.idempotency_key == idempotency_key)).one_or_none()
-                    if there is not None:
-                        if there.request_hash != request:
-                            raise Conflict(
-                                f"idempotency key {idempotency_key!r} was used for another request (run {there.id})"
-                            )
-                        return self._run(c, there)
-                now, id = self.now(), self.new_id("run")
-                values = {
-                    "id": id,
-                    "name": spec.name,
-                    "environment": spec.environment,
-                    "spec": spec.model_dump(mode="json"),
-                    "priority": spec.priority,
-                    "sealed": sealed,
-                    "paused": False,
-                    "cancel_requested": False,
-                    "submitted": staged.size * spec.samples,
-                    "idempotency_key": idempotency_key,
-                    "request_hash": request,
-                    "created": now,
-                    "finished": now if sealed and not staged.size else None,
-                }
-                c.execute(runs.insert(), values)
-                self._queue_rollouts(c, id, spec, staged, now)
-                self.emit(c, now, ("run.created", id, None, {"submitted": values["submitted"]}))
+                id = self._run_of_key(c, idempotency_key, request)
+                if id is None:
+                    id = self._insert_run(c, spec, staged, sealed, idempotency_key, request)
         self.queued()
         return self.run(id)
 
@@ -137,7 +113,7 @@ class Runs(TaskSets):
             row = c.execute(runs.select().where(runs.c.id == id)).one_or_none()
             if row is None:
                 raise self._missing(c, "run", id, runs.c.id)
-            return self._run(c, row)
+            return self._runs(c, [row])[0]
 
     def runs(self, cursor: str | None = None, limit: int = 50) -> Page[Run]:
         """Newest first."""
@@ -146,7 +122,7 @@ class Runs(TaskSets):
             query = query.where(runs.c.id < cursor)
         with self.read() as c:
             rows = c.execute(query).all()
-            items = tuple(self._run(c, row) for row in rows[:limit])
+            items = self._runs(c, rows[:limit])
         return Page(items, items[-1].id if len(rows) > limit else None)
 
     def accounts(self, run: str) -> Accounts:
@@ -173,22 +149,66 @@ class Runs(TaskSets):
             ).scalars()
             self.emit(c, now, *(("run.finished", id, None, {}) for id in ended.all()))
 
-    def _run(self, c: sa.Connection, row: sa.Row[Any]) -> Run:
-        counted = (
-            sa.select(jobs.c.state, jobs.c.failure, sa.func.count())
-            .where(jobs.c.run_id == row.id, jobs.c.kind == "rollout")
-            .group_by(jobs.c.state, jobs.c.failure)
+    def _runs(self, c: sa.Connection, rows: Sequence[sa.Row[Any]]) -> tuple[Run, ...]:
+        """With their accounts, counted in the same transaction as the rows were read."""
+        of = jobs.c
+        query = (
+            sa.select(of.run_id, of.state, of.failure, sa.func.count())
+            .where(of.run_id.in_([row.id for row in rows]), of.id.startswith("ro_"))  # the index holds ids, not kinds
+            .group_by(of.run_id, of.state, of.failure)
         )
-        return Run(
-            id=row.id,
-            spec=RunSpec.model_validate(row.spec),
-            sealed=row.sealed,
-            paused=row.paused,
-            cancel_requested=row.cancel_requested,
-            created=row.created,
-            finished=row.finished,
-            accounts=accounts_of(row.submitted, ((s, f, n) for s, f, n in c.execute(counted))),
+        counted: dict[str, list[tuple[str, str | None, int]]] = {row.id: [] for row in rows}
+        for run, state, failure, count in c.execute(query):
+            counted[run].append((state, failure, count))
+        return tuple(
+            Run(
+                id=row.id,
+                spec=RunSpec.model_validate(row.spec),
+                sealed=row.sealed,
+                paused=row.paused,
+                cancel_requested=row.cancel_requested,
+                created=row.created,
+                finished=row.finished,
+                accounts=accounts_of(row.submitted, counted[row.id]),
+            )
+            for row in rows
         )
+
+    def _run_of_key(self, c: sa.Connection, key: str | None, request: str) -> str | None:
+        if key is None:
+            return None
+        self.lock(c, f"run key {key}")
+        query = sa.select(runs.c.id, runs.c.request_hash).where(runs.c.idempotency_key == key)
+        there = c.execute(query).one_or_none()
+        if there is None:
+            return None
+        if there.request_hash != request:
+            raise Conflict(f"idempotency key {key!r} was used for another request (run {there.id})")
+        return str(there.id)
+
+    def _insert_run(
+        self, c: sa.Connection, spec: RunSpec, staged: Staged, sealed: bool, key: str | None, request: str
+    ) -> str:
+        now, id = self.now(), self.new_id("run")
+        values = {
+            "id": id,
+            "name": spec.name,
+            "environment": spec.environment,
+            "spec": spec.model_dump(mode="json"),
+            "priority": spec.priority,
+            "sealed": sealed,
+            "paused": False,
+            "cancel_requested": False,
+            "submitted": staged.size * spec.samples,
+            "idempotency_key": key,
+            "request_hash": request,
+            "created": now,
+            "finished": now if sealed and not staged.size else None,
+        }
+        c.execute(runs.insert(), values)
+        self._queue_rollouts(c, id, spec, staged, now)
+        self.emit(c, now, ("run.created", id, None, {"submitted": values["submitted"]}))
+        return id
 
     def _open_run(self, run: str) -> RunSpec:
         with self.read() as c:

@@ -22,6 +22,7 @@ class Versions(StorePart):
         """State `queued`. The same key with the same recipe gives the one there is, else raises `Conflict`."""
         with self.write() as c:
             if idempotency_key is not None:
+                self.lock(c, f"compilation key {idempotency_key}")
                 query = compilations.select().where(compilations.c.idempotency_key == idempotency_key)
                 there = c.execute(query).one_or_none()
                 if there is not None:
