@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import problems
-from api.access import Access
+from api.access import Access, SafeHeaders
 from api.dashboard.pages import HERE
 from api.dashboard.pages import router as dashboard
 from api.routes import compilations, datasets, environments, events, health, metrics, rollouts, runs, task_sets
@@ -36,10 +36,13 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
         version=version("trajc"),
         description="Queue rollouts, read their trajectories, compile them, download datasets.",
         lifespan=lifespan,
+        docs_url=None,  # those pages load scripts from elsewhere; /openapi.json is what they show
+        redoc_url=None,
     )
     app.state.service = service
     problems.install(app)
     app.add_middleware(Access, keys=service.settings.api_keys)
+    app.add_middleware(SafeHeaders)
     for module in (runs, rollouts, task_sets, environments, compilations, datasets, events):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)

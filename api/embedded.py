@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 
 from api.compile_jobs import compile_claim, requeue_forgotten
 from api.models import IDLE_SECONDS, Models
+from api.reaper import reap_containers
+from api.run_recipes import compile_finished_runs
 from api.service import Service
 from envs.environment import Environment
 from rollout.engine import Engine, Outcome, Timing
@@ -32,22 +34,28 @@ async def embedded(service: Service) -> AsyncIterator[None]:
         engine = Engine(
             service.store,
             {
-                "rollout": RolloutHandler(service.store, environments, models),
+                "rollout": RolloutHandler(service.store, environments, models, service=service.label),
                 "compile_shard": compiles,
             },
             worker=f"{socket.gethostname()}:{os.getpid()}",
             concurrency={"rollout": settings.concurrency, "compile_shard": settings.compile_workers},
             timing=Timing(grace=settings.shutdown_seconds),
         )
-        tidying = asyncio.create_task(tidy(models), name="idle pools")
+        beside = [
+            asyncio.create_task(tidy(models), name="idle pools"),
+            asyncio.create_task(compile_finished_runs(service), name="recipes of runs"),
+            asyncio.create_task(reap_containers(service), name="reaper"),
+        ]
         working = asyncio.create_task(engine.run(), name="engine")
-        working.add_done_callback(tell_end)
+        for task in (working, *beside):
+            task.add_done_callback(tell_end)
         try:
             yield
         finally:
             engine.stop()
-            tidying.cancel()
-            await asyncio.wait([working, tidying])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait([working, *beside])
             await service.close_environments()
 
 
@@ -57,7 +65,7 @@ async def tidy(models: Models) -> None:
         await models.close_idle()
 
 
-def tell_end(working: asyncio.Task[None]) -> None:
-    """An engine that dies while the service lives must not die unheard."""
-    if not working.cancelled() and (error := working.exception()) is not None:
-        log.critical("the engine stopped; nothing is worked off any more", exc_info=error)
+def tell_end(task: asyncio.Task[None]) -> None:
+    """What dies while the service lives must not die unheard."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s stopped while the service goes on; restart it", task.get_name(), exc_info=error)

@@ -1,5 +1,6 @@
 """What every route, page and command handler is handed: the store, the blobs, the environments, the settings."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ class Service:
     """Set when the service shuts down: streams look at it and end."""
     _environments: dict[str, Environment] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def label(self) -> str:
+        """Names this service on what it makes outside the home folder (containers), apart from others' there."""
+        return f"trajc-{hashlib.sha256(self.settings.database.encode()).hexdigest()[:12]}"
 
     @property
     def environment_names(self) -> list[str]:

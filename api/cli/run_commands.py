@@ -27,6 +27,9 @@ def run(
     max_turns: Annotated[int | None, typer.Option(min=1, help="In place of the tasks' own limit.")] = None,
     max_attempts: Annotated[int, typer.Option(min=1, help="Of a rollout, before a class of failure stands.")] = 3,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    recipe: Annotated[
+        Path | None, typer.Option(help="Compile with this recipe file when done.", dir_okay=False)
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the end.")] = True,
     url: Url = None,
     as_json: AsJson = False,
@@ -43,6 +46,8 @@ def run(
     if max_turns is not None:
         spec["limits"] = {"max_turns": max_turns}
     with plain_errors(), connect(known, url) as client:
+        if recipe is not None:
+            spec["recipe"] = recipe_fields(recipe)
         queued = queue(client, spec, tasks)
         say(f"run {queued['id']}: {queued['accounts']['submitted']} rollouts queued; {client.url}/runs/{queued['id']}")
         done = follow(client, queued["id"]) if wait else queued
@@ -71,6 +76,13 @@ def queue(client: "Client", spec: dict[str, Any], tasks: str) -> Any:
             )
         except ServiceError as e:
             raise ServiceError(in_file(tasks, e), e.status, e.body) from None
+
+
+def recipe_fields(path: Path) -> dict[str, Any]:
+    """Raises `RecipeError`."""
+    from compiler.recipe import load_recipe
+
+    return load_recipe(path).model_dump(mode="json", exclude_defaults=True)
 
 
 def in_file(path: str, error: Any) -> str:

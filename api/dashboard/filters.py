@@ -54,7 +54,7 @@ def run_state(run: Run) -> str:
 
 def thousands(value: int) -> str:
     """1234567 -> 1 234 567, with thin spaces that do not break."""
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}".replace(",", "\u202f")
 
 
 def moment(seconds: float | None) -> str:

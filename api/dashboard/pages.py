@@ -1,8 +1,9 @@
 """The pages: each reads the store once and renders one template. What an agent wrote is escaped everywhere."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
@@ -12,13 +13,18 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from api.dashboard.filters import FILTERS, MEANINGS
 from api.dashboard.rollout_page import rollout_page, whole_message
+from api.dataset_files import folder_of
+from api.examples import list_examples
+from api.routes.datasets import rollout_of
 from api.routes.parts import Cursor, TheService
 from api.service import Service
 from envs.errors import FailureClass
+from rollout.accounts import Accounts, accounts_of
 from rollout.runs import JobState, Run
 
 HERE = Path(__file__).parent
 ROWS = 50
+COUNTED = ("queued", "running", "succeeded", "cancelled")
 
 router = APIRouter(include_in_schema=False)
 templates = Templates(
@@ -49,6 +55,12 @@ async def run(id: str, service: TheService) -> Response:
 @router.post("/runs/{id}/retry")
 async def retry(id: str, service: TheService, failure: FailureClass) -> Response:
     await asyncio.to_thread(service.store.retry, id, (failure,))
+    return RedirectResponse(f"/runs/{id}", 303)
+
+
+@router.post("/runs/{id}/{action}")
+async def act(id: str, action: Literal["pause", "resume", "cancel", "seal"], service: TheService) -> Response:
+    await asyncio.to_thread(getattr(service.store, action), id)
     return RedirectResponse(f"/runs/{id}", 303)
 
 
@@ -93,6 +105,7 @@ def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
             counts[failure] = counts.get(failure, 0) + count
     return {
         "runs": found.items,
+        "total": total(found.items),
         "failures": [{"failure": f, "count": n, "meaning": MEANINGS[f]} for f, n in sorted(counts.items())],
         "compilations": service.store.compilations(None, 10).items,
         "next_link": f"/?{urlencode({'cursor': found.next})}" if found.next else None,
@@ -100,10 +113,23 @@ def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
     }
 
 
+def total(runs: Sequence[Run]) -> Accounts:
+    """Of the runs on the page."""
+    rows = [(state, None, getattr(r.accounts, state)) for r in runs for state in COUNTED]
+    failed = [("failed", failure, count) for r in runs for failure, count in r.accounts.failed.items()]
+    return accounts_of(sum(r.accounts.submitted for r in runs), [*rows, *failed])
+
+
 def run_page(service: Service, id: str) -> dict[str, Any]:
     run = service.store.run(id)
     filters = {"run": id, "status": "", "failure": "", "environment": ""}
-    return {"run": run, "failures": failures_of(service, run), **rollout_table(service, filters, None)}
+    actions = ("resume" if run.paused else "pause", "cancel", *(() if run.sealed else ("seal",)))
+    return {
+        "run": run,
+        "failures": failures_of(service, run),
+        "actions": actions,
+        **rollout_table(service, filters, None),
+    }
 
 
 def failures_of(service: Service, run: Run) -> list[dict[str, Any]]:
@@ -136,4 +162,8 @@ def datasets_page(service: Service) -> dict[str, Any]:
 
 
 def dataset_page(service: Service, name: str) -> dict[str, Any]:
-    return {"name": name, "versions": service.store.versions(name)}
+    """Its versions, and the newest one's first examples with the way back to their trajectories."""
+    versions = service.store.versions(name)
+    found = list_examples(folder_of(service, versions[0]), None, ROWS)
+    examples = [{"row": row, "rollout": rollout_of(service, row["trajectory"])} for row in found.items]
+    return {"name": name, "versions": versions, "examples": examples, "more": found.next is not None}

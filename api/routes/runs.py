@@ -12,6 +12,7 @@ from api import endpoints
 from api.jsonl import read_json, split_lines, with_body
 from api.problems import Problem
 from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.run_recipes import check_recipe
 from api.service import Service
 from api.task_lines import inline_tasks, read_tasks
 from api.views import run_view
@@ -53,6 +54,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
             raise Problem(422, "no-model", "field model: name the model, or start the service with TRAJC_MODEL")
         wanted = wanted.model_copy(update={"model": service.settings.model})
     service.environment(wanted.environment)
+    check_recipe(wanted)
     await endpoints.check_model(service.settings, wanted.model, endpoints.urls_of(service.settings, wanted.base_urls))
     how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}
     if lines:

@@ -1,0 +1,61 @@
+"""Containers that outlived their rollout are removed while the service runs: those that no live lease owns."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Collection, Iterator
+
+from api.service import Service
+from envs.errors import SandboxError
+from envs.swe.engine.engine import DEFAULT_URL, connect, disconnect, reap
+from rollout.database import NotFound
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 60.0
+
+
+async def reap_containers(service: Service) -> None:
+    """For ever. A machine without a Docker engine has nothing to reap."""
+    settings = service.settings.environments.get("swe", {})
+    if settings.get("sandbox", "docker") != "docker":
+        return
+    url = str(settings.get("docker_url") or DEFAULT_URL)
+    while True:
+        try:
+            client = connect(url)
+            try:
+                removed = await reap(client, Leases(service), service.label, socket.gethostname())
+            finally:
+                await disconnect(client)
+            if removed:
+                log.warning("removed %d containers that no lease owned", removed)
+        except SandboxError as e:
+            log.debug("no containers reaped: %s", e)
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+class Leases(Collection[str]):
+    """The attempts that run now, as `ROLLOUT/ATTEMPT`: asked one by one, when a container is looked at, so that one
+    which started in between is not taken for an orphan."""
+
+    def __init__(self, service: Service) -> None:
+        self.store = service.store
+
+    def __contains__(self, owner: object) -> bool:
+        id, _, attempt = str(owner).partition("/")
+        try:
+            rollout = self.store.rollout(id)
+        except NotFound:
+            return False
+        return rollout.state == "running" and str(rollout.attempt) == attempt
+
+    def __iter__(self) -> Iterator[str]:
+        cursor = None
+        while True:
+            page = self.store.rollouts(status="running", cursor=cursor, limit=1000)
+            yield from (f"{r.id}/{r.attempt}" for r in page.items)
+            if (cursor := page.next) is None:
+                return
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

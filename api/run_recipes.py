@@ -1,0 +1,52 @@
+"""Runs that name a recipe: compiled into a dataset when they are sealed and done.
+
+The compilation is queued under a key made of the run, so that looking twice, or from two processes, queues it once.
+"""
+
+import asyncio
+import logging
+import re
+
+from api.compile_jobs import queue_compilation
+from api.problems import Problem
+from api.service import Service
+from compiler.recipe import Recipe, parse_recipe
+from rollout.runs import Run, RunSpec
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+
+
+def check_recipe(spec: RunSpec) -> None:
+    """Raises `Problem`, or `RecipeError` naming the field: a run whose recipe cannot be read is not queued."""
+    if isinstance(spec.recipe, str):
+        raise Problem(422, "not-valid", "field recipe: give the recipe's fields as an object")
+    if spec.recipe is not None:
+        parse_recipe(spec.recipe, "field recipe")
+
+
+async def compile_finished_runs(service: Service) -> None:
+    """For ever: first the runs that ended while nobody looked, then each one as it ends."""
+    after = await asyncio.to_thread(service.store.last_event)
+    for run in await asyncio.to_thread(lambda: list(service.every_run())):
+        await asyncio.to_thread(compile_if_wanted, service, run)
+    while True:
+        for event in await asyncio.to_thread(service.store.events, after):
+            after = event.id
+            if event.kind == "run.finished" and event.run is not None:
+                run = await asyncio.to_thread(service.store.run, event.run)
+                await asyncio.to_thread(compile_if_wanted, service, run)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def compile_if_wanted(service: Service, run: Run) -> None:
+    if run.finished is None or not isinstance(run.spec.recipe, dict) or run.cancel_requested:
+        return
+    recipe: Recipe = parse_recipe({**run.spec.recipe, "runs": [run.id]})
+    made = queue_compilation(service, recipe, dataset_name(run), f"run {run.id} {run.finished}")
+    log.info("run %s is done: compilation %s (%s)", run.id, made.id, made.state)
+
+
+def dataset_name(run: Run) -> str:
+    """The run's name as far as it can be a folder's, else its id."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", run.name).strip("-.")[:96] or run.id

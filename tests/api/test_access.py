@@ -1,0 +1,62 @@
+"""Who may call the service, and from which page."""
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+Make = Callable[..., TestClient]
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anyone:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (None, 401),
+        ("Bearer", 401),
+        ("Bearer wrong", 401),
+        ("Bearer first", 200),
+        ("bearer second", 200),
+        (basic("second"), 200),
+        (basic("wrong"), 401),
+        ("Basic !", 401),
+        ("Bearer first,second", 401),
+    ],
+)
+def test_only_a_known_key_opens(client_with: Make, authorization: str | None, status: int) -> None:
+    client = client_with("http://trajc.example", api_keys="first,second")
+    headers = {"Authorization": authorization} if authorization else {}
+    answer = client.get("/v1/runs", headers=headers)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.headers["www-authenticate"] == 'Bearer, Basic realm="trajc"'
+        assert answer.json()["type"] == "urn:trajc:problem:no-key"
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("http://127.0.0.1:8420", 200), ("http://localhost", 200), ("http://[::1]:1", 200), ("http://evil.example", 403)],
+)
+def test_without_keys_only_this_machine_by_its_own_name_is_answered(client_with: Make, host: str, status: int) -> None:
+    """A foreign name that resolves to this machine is how a web page would reach it."""
+    assert client_with(host).get("/v1/runs").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [(None, 422), ("http://127.0.0.1", 422), ("http://evil.example", 403), ("null", 403)]
+)
+def test_a_page_of_another_origin_may_not_write(client: TestClient, origin: str | None, status: int) -> None:
+    headers = {"Origin": origin} if origin else {}
+    assert client.post("/v1/runs", json={}, headers=headers).status_code == status
+
+
+def test_every_answer_forbids_scripts_of_others(client: TestClient) -> None:
+    for path in ("/", "/v1/runs", "/static/style.css", "/nothing"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")

@@ -1,0 +1,62 @@
+"""Settings: read from the environment once, secrets kept out of words."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from api.endpoints import key_for
+from api.settings import Settings, SettingsError, read_settings, settings_table
+
+
+def test_lists_urls_and_secrets_are_read() -> None:
+    found = read_settings(
+        {
+            "TRAJC_HOME": "/data",
+            "TRAJC_BASE_URL": "http://a:1/v1/, http://b:2/v1",
+            "OPENAI_API_KEY": "k",
+            "TRAJC_API_KEYS": "x,y",
+            "TRAJC_ENVIRONMENTS": '{"sql": {"query_seconds": 60}}',
+            "TRAJC_PORT": "",
+        }
+    )
+    assert found == Settings(
+        home=Path("/data"),
+        base_url=("http://a:1/v1", "http://b:2/v1"),
+        model_key=SecretStr("k"),
+        api_keys=(SecretStr("x"), SecretStr("y")),
+        environments={"sql": {"query_seconds": 60}},
+    )
+    assert found.database == "sqlite:////data/trajc.db"
+
+
+def test_our_own_key_comes_before_the_general_one() -> None:
+    found = read_settings({"TRAJC_MODEL_KEY": "ours", "OPENAI_API_KEY": "general"})
+    assert found.model_key == SecretStr("ours")
+
+
+def test_what_cannot_be_read_is_named_and_not_shown() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"TRAJC_PORT": "hunter2", "TRAJC_ENVIRONMENTS": "{hunter2"})
+    words = str(raised.value)
+    assert "TRAJC_PORT: " in words
+    assert "TRAJC_ENVIRONMENTS: " in words
+    assert "hunter2" not in words
+
+
+def test_no_secret_stands_in_a_settings_own_words() -> None:
+    found = read_settings({"TRAJC_MODEL_KEY": "hunter2", "TRAJC_API_KEYS": "hunter2", "TRAJC_KEY": "hunter2"})
+    assert "hunter2" not in repr(found) + str(found) + found.model_dump_json()
+
+
+def test_the_model_key_goes_to_no_endpoint_that_a_stranger_names() -> None:
+    shared = read_settings({"TRAJC_BASE_URL": "http://a/v1", "TRAJC_MODEL_KEY": "k", "TRAJC_API_KEYS": "x"})
+    assert (key_for(shared, "http://a/v1/"), key_for(shared, "http://evil/v1")) == ("k", None)
+    alone = read_settings({"TRAJC_BASE_URL": "http://a/v1", "TRAJC_MODEL_KEY": "k"})
+    assert key_for(alone, "http://b/v1") == "k"
+
+
+def test_every_setting_is_in_the_table() -> None:
+    rows = settings_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [f"TRAJC_{name.upper()}" for name in Settings.model_fields]
+    assert all(not row.endswith("| None |") for row in rows)
