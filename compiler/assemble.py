@@ -43,6 +43,7 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     target_tokens = count(target_text(None, answer.text))
     overhead = count(chat.before) + count(chat.between) + count(chat.end + chat.after)
 
+    renderer.prefetch([*material.needed, *material.distractors])
     needed = _needed(material.needed, renderer, left_out)
     evaluation = load_evaluation(recipe.decontamination) if recipe.decontamination else None
     if evaluation:

@@ -2,6 +2,9 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
 from typing import NamedTuple
 
 from compiler.errors import CompileError
@@ -10,8 +13,8 @@ from compiler.example import Piece
 from compiler.renderings import Rendering, Renderings
 from compiler.sketch import sketch
 from compiler.tokens import Tokenizer
-from compiler.transforms import NEUTRALISE, Step, apply, decode, neutralise
-from envs.blobs import BlobStore
+from compiler.transforms import NEUTRALISE, Step, Undecodable, apply, decode, neutralise
+from envs.blobs import BlobMissing, BlobStore
 
 
 class Rendered(NamedTuple):
@@ -21,9 +24,20 @@ class Rendered(NamedTuple):
 
 
 class Renderer:
-    """For one thread. Keeps recently placed texts, up to `keep` characters."""
+    """For one caller at a time. Keeps recently placed texts, up to `keep` characters.
 
-    def __init__(self, blobs: BlobStore, tokenizer: Tokenizer, known: Renderings, keep: int = 64 << 20):
+    `threads` share the work of `prefetch`: tokenizers leave other threads running.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        tokenizer: Tokenizer,
+        known: Renderings,
+        threads: Executor | None = None,
+        keep: int = 64 << 20,
+    ):
+        self._threads = threads
         self.blobs = blobs
         self.tokenizer = tokenizer
         self._known = known
@@ -42,6 +56,16 @@ class Renderer:
             known = self._fresh(found)
             self._known.put(key, known)
         return Rendered(found, (found.step, NEUTRALISE) if known.neutralised else (found.step,), known)
+
+    def prefetch(self, sources: Sequence[Found]) -> None:
+        """Make what `render` will be asked for known, several at once. What fails here fails there again."""
+        if self._threads is not None:
+            for _ in self._threads.map(self._try, sources):
+                pass
+
+    def _try(self, source: Found) -> None:
+        with suppress(Undecodable, BlobMissing):
+            self.render(source)
 
     def _fresh(self, found: Found) -> Rendering:
         raw = self.blobs.get(found.blob)

@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -27,6 +28,9 @@ from compiler.teacher import Teacher
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
 from envs.frozen import Frozen, content_hash
+
+THREADS = min(4, os.cpu_count() or 1)
+"""That tokenise; the result does not depend on their number."""
 
 Progress = Callable[[int, int], None]
 """Called with (trajectories read, examples built) so far."""
@@ -75,8 +79,9 @@ def compile_shard(
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
-        renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known)
-        summary = _write(recipe, candidates, renderer, temporary, progress, teacher)
+        with ThreadPoolExecutor(THREADS) as threads:
+            renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known, threads)
+            summary = _write(recipe, candidates, renderer, temporary, progress, teacher)
         try:
             os.rename(temporary, folder)
         except OSError:

@@ -8,6 +8,8 @@ from compiler.example import Example
 BIN = 1024
 """Tokens in one bin of the length histogram."""
 
+_TIERS = {tier: f"tier {tier}" for tier in range(4)}
+
 
 class Statistics:
     """Memory is bounded by the number of bins."""
@@ -43,8 +45,9 @@ class Statistics:
         total = sum(p.tokens for p in example.pieces)
         at, last = 0, None
         for piece in example.pieces:
-            self.pieces[f"tier {piece.tier}"] += 1
-            self.neutralised.update(piece.neutralised)
+            self.pieces[_TIERS[piece.tier]] += 1
+            if piece.neutralised:
+                self.neutralised.update(piece.neutralised)
             if piece.role == "needed":
                 middle = at + piece.tokens / 2
                 self.needed[min(int(10 * middle / total), 9)] += 1
