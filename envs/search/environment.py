@@ -92,7 +92,7 @@ class SearchEnvironment:
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
         """By rule; where the rules say wrong and a judge is set, by the judge."""
         answers = _reference(reference).answers
-        ruled = score_answer(submission.text, answers)
+        ruled = await asyncio.to_thread(score_answer, submission.text, answers)  # an answer may be very long
         judge = self._settings.judge
         if ruled.verdict != "wrong" or judge is None:
             return ruled
