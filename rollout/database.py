@@ -18,6 +18,13 @@ import sqlalchemy as sa
 from rollout.ids import Ids
 from rollout.schema import events
 
+_EMIT = sa.text(
+    # One round trip. No row is made, and so no number drawn, before the lock is held.
+    "with held as materialized (select pg_advisory_xact_lock(:lock)) "
+    "insert into events (kind, run_id, job_id, data, at) "
+    "select r.kind, r.run_id, r.job_id, r.data, r.at from held, "
+    "json_to_recordset(cast(:rows as json)) as r(kind text, run_id text, job_id text, data json, at double precision)"
+)
 MakeId = Callable[[str], str]
 _IDLE_SECONDS = 5.0
 _CLOCK_SECONDS = 5.0
@@ -153,10 +160,11 @@ class Database:
         """
         if not rows:
             return
-        if not self.sqlite:
-            c.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENT_LOCK)))
         values = [{"kind": k, "run_id": run, "job_id": job, "data": data, "at": now} for k, run, job, data in rows]
-        c.execute(events.insert(), values)
+        if self.sqlite:
+            c.execute(events.insert(), values)
+        else:
+            c.execute(_EMIT, {"lock": _EVENT_LOCK, "rows": orjson.dumps(values).decode()})
 
     def lock(self, c: sa.Connection, name: str) -> None:
         """Hold the name against other writers until the transaction ends. On SQLite there are no others."""

@@ -122,7 +122,8 @@ sa.Index(
     sqlite_where=_queued,
     postgresql_where=_queued,
 )
-sa.Index("ix_jobs_leases", jobs.c.lease_expires, sqlite_where=_running, postgresql_where=_running)
+# Of ids, not of times: a heartbeat changes no indexed column, so PostgreSQL writes it in place.
+sa.Index("ix_jobs_running", jobs.c.id, sqlite_where=_running, postgresql_where=_running)
 sa.Index("ix_jobs_accounts", jobs.c.run_id, jobs.c.state, jobs.c.id, jobs.c.failure)
 sa.Index("ix_jobs_run", jobs.c.run_id, jobs.c.id)
 sa.Index("ix_jobs_task", jobs.c.task_hash)
