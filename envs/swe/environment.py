@@ -2,7 +2,8 @@
 
 Settings (all optional): `sandbox` ("docker" or "bubblewrap"), `docker_url`, `image` (instead of trajc's base image),
 `rootfs` (folder, for bubblewrap), `shown_bytes` (of one command's output), `memory_bytes`, `cpus`, `processes`,
-`network` (True lets tasks out; off by default), `required_limits` (names of `sandbox.Limit`).
+`warm` (containers kept waiting), `network` (True lets tasks out; off by default), `required_limits` (names of
+`sandbox.Limit`).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from envs.score import Score, Submission
 from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.baseimage import BASE_IMAGE
 from envs.swe.engine.engine import DEFAULT_URL, DockerSandboxes
+from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
 from envs.swe.sandbox import Bounds, Sandboxes, SandboxSpec
 from envs.swe.scoring import judge
@@ -109,7 +111,9 @@ class SweEnvironment:
         if self._sandboxes is None:
             kind = self._settings.get("sandbox", "docker")
             if kind == "docker":
-                self._sandboxes = DockerSandboxes(str(self._settings.get("docker_url") or DEFAULT_URL))
+                docker = DockerSandboxes(str(self._settings.get("docker_url") or DEFAULT_URL))
+                warm = int(self._settings.get("warm", 0))
+                self._sandboxes = WarmPool(docker, warm) if warm else docker
             elif kind == "bubblewrap":
                 rootfs = self._settings.get("rootfs")
                 self._sandboxes = BubblewrapSandboxes(Path(str(rootfs)) if rootfs else None)

@@ -81,6 +81,10 @@ class Shell:
         await shell.run(f"{prelude}\n{restore}\ncd -- {_quoted(state.directory)}\ntrue", 30)
         return shell
 
+    def adopt(self, state: State) -> None:
+        """Keep what outlives this shell in another place from now on."""
+        self._state = state
+
     async def close(self) -> None:
         await self._channel.close()
 

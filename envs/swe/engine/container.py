@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 
 import aiodocker
 import aiohttp
@@ -12,13 +13,21 @@ from aiodocker.stream import Stream
 from envs.errors import SandboxError
 from envs.swe.engine.channel import DockerChannel
 from envs.swe.engine.words import engine_words
-from envs.swe.machine import Machine
+from envs.swe.machine import PRELUDE, Machine
 from envs.swe.sandbox import Limit, SandboxSpec
+from envs.swe.shell import State
 
 ENFORCES: frozenset[Limit] = frozenset(
     ("network", "filesystem", "processes", "memory", "cpu", "time", "syscalls"),
 )
 SWEEP_SECONDS = 20.0
+HAND_OVER_SECONDS = 30.0
+BASE_FILES = "var"
+"""Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
+UNPACK = (
+    'read -r size; head -c "$size" | '
+    'tar --extract --no-same-owner --preserve-permissions --directory / --file - "$0" 2>&1 && echo unpacked'
+)
 
 
 class DockerSandbox(Machine):
@@ -27,18 +36,51 @@ class DockerSandbox(Machine):
     def __init__(self, container: DockerContainer, spec: SandboxSpec) -> None:
         super().__init__(spec)
         self.container = container
+        self._unpacking: list[DockerChannel] = []
 
     @property
     def id(self) -> str:
         return str(self.container.id)
 
-    async def _start(self, argv: list[str], workdir: str, stdin: bool) -> DockerChannel:
+    async def prepare(self) -> None:
+        """Open what a hand-over will need: a shell, and somebody who unpacks the seed."""
+        self._shell = await self._shell_in(State("/"), PRELUDE)
+        for user, part in (("root", BASE_FILES), (self._spec.user, f"--exclude={BASE_FILES}")):
+            self._unpacking.append(await self._start(["/bin/bash", "-c", UNPACK, part], "/", True, user))
+
+    async def hand_over(self, spec: SandboxSpec) -> None:
+        """Become `spec`'s sandbox; its image, user and bounds must be the ones it was started with."""
+        unpacking, self._unpacking = self._unpacking, []
+        if not unpacking or self._shell is None:
+            raise SandboxError("the waiting container was not prepared")
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                said = await asyncio.gather(*(_unpacked(channel, spec.seed) for channel in unpacking))
+        except TimeoutError:
+            said = ["it took too long"]
+        finally:
+            for channel in unpacking:
+                await channel.close()
+        if any(said):
+            raise SandboxError(f"the waiting container could not be filled: {' '.join(said)}")
+        self._spec = spec
+        self._state = State(spec.workdir)
+        self._shell.adopt(self._state)
+        moved = await self._shell.run(f"cd -- {shlex.quote(spec.workdir)}", HAND_OVER_SECONDS)
+        if not moved.ok:
+            raise SandboxError(f"the waiting container has no {spec.workdir}")
+
+    async def _start(self, argv: list[str], workdir: str, stdin: bool, user: str = "") -> DockerChannel:
         if self._closed:
             raise SandboxError("the sandbox was closed")
         home = "/root" if self._spec.user == "root" else f"/home/{self._spec.user}"
         with engine_words("running a command in the container"):
             made: Exec = await self.container.exec(
-                argv, stdin=stdin, user=self._spec.user, workdir=workdir, environment={"HOME": home}
+                argv,
+                stdin=stdin,
+                user=user or self._spec.user,
+                workdir=workdir,
+                environment={"HOME": home},
             )
             stream = made.start(detach=False)
             assert isinstance(stream, Stream)
@@ -82,6 +124,15 @@ class DockerSandbox(Machine):
 
     async def _remove(self) -> None:
         await remove(self.container)
+
+
+async def _unpacked(channel: DockerChannel, seed: bytes) -> str:
+    """Send a seed to somebody who unpacks it; "" or what went wrong."""
+    await channel.write(f"{len(seed)}\n".encode() + seed)
+    said = b""
+    while not said.endswith(b"unpacked\n") and (chunk := await channel.read()):
+        said += chunk
+    return said.removesuffix(b"unpacked\n").decode("utf-8", "replace").strip()
 
 
 async def remove(container: DockerContainer) -> None:

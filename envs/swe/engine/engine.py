@@ -1,8 +1,10 @@
 """The Docker engine: connecting, starting containers within bounds, and removing what nobody owns."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import aiodocker
 import aiohttp
@@ -11,7 +13,7 @@ from envs.errors import SandboxError
 from envs.swe.engine.container import ENFORCES, DockerSandbox, remove
 from envs.swe.engine.options import EXPIRES, SERVICE, container_config
 from envs.swe.engine.words import engine_words, unreachable
-from envs.swe.sandbox import SandboxSpec
+from envs.swe.sandbox import Limit, SandboxSpec
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START_SECONDS = 60.0
@@ -23,7 +25,7 @@ REFUSED = (400, 404)
 class DockerSandboxes:
     """Starts one container for each sandbox. Long-lived; belongs to one event loop."""
 
-    enforces = ENFORCES
+    enforces: frozenset[Limit] = ENFORCES
 
     def __init__(self, url: str = DEFAULT_URL, starts_at_once: int = 8) -> None:
         self._url = url
@@ -111,7 +113,15 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
     for container in found:
         labels = container["Labels"]
         owner = f"{labels.get('trajc.rollout', '')}/{labels.get('trajc.attempt', '')}"
-        if float(labels.get(EXPIRES, "inf")) < now or owner not in live:
+        if float(labels.get(EXPIRES, "inf")) < now or (owner not in live and not _pool_lives(labels.get("trajc.pool"))):
             await remove(container)
             removed += 1
     return removed
+
+
+def _pool_lives(owner: str | None) -> bool:
+    """Whether the process that keeps a pool (`host:pid`) may still be there; on other hosts nobody can tell."""
+    if not owner:
+        return False
+    host, _, process = owner.rpartition(":")
+    return host != socket.gethostname() or Path(f"/proc/{process}").exists()

@@ -7,6 +7,8 @@ SHOWN_TESTS = 4
 SHOWN_LINES = 10
 SECTION = re.compile(r"^_{3,} (?:ERROR at \w+ of )?(.+?) _{3,}$", re.MULTILINE)
 PLACE = re.compile(r"(?:[\w./-]+\.py)(?::\d+|\", line \d+)")
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+"""Of objects in memory: another in every run."""
 
 
 def issue_text(package: str, failing: Sequence[str], log: str, command: str) -> str:
@@ -37,7 +39,7 @@ def failure_words(log: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         words = [line[1:].strip() for line in body.splitlines() if re.match(r"E\s+\S", line)]
-        kept = [PLACE.sub("...", word)[:300] for word in words]
+        kept = [ADDRESS.sub("0x...", PLACE.sub("...", word))[:300] for word in words]
         if kept:
             found.setdefault(name, kept)
     return found

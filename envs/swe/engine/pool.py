@@ -1,0 +1,99 @@
+"""Containers that wait, started and with a shell, so that a rollout gets one without waiting for the engine.
+
+A container's labels cannot change, so one of a pool names the process that owns the pool; the reaper keeps it for
+as long as that process lives.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from dataclasses import replace
+
+from envs.errors import SandboxError
+from envs.swe.engine.container import DockerSandbox
+from envs.swe.engine.engine import DockerSandboxes
+from envs.swe.sandbox import Limit, SandboxSpec
+
+POOL = "pool"
+"""The label `trajc.pool`: host and process id of the pool's owner."""
+
+
+def owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class WarmPool:
+    """`Sandboxes` that keeps `size` containers of one shape ready; other shapes are started as ever."""
+
+    def __init__(self, inner: DockerSandboxes, size: int) -> None:
+        self.inner = inner
+        self.enforces: frozenset[Limit] = inner.enforces
+        self._size = size
+        self._shape: SandboxSpec | None = None
+        self._ready: deque[DockerSandbox] = deque()
+        self._filling: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self, spec: SandboxSpec) -> DockerSandbox:
+        """The first spec seen gives the pool its shape. A waiting container that fails is thrown away."""
+        shape = _shape(spec)
+        if self._shape is None:
+            self._shape = shape
+        if shape != self._shape:
+            return await self.inner.start(spec)
+        while self._ready:
+            sandbox = self._ready.popleft()
+            try:
+                await sandbox.hand_over(spec)
+            except BaseException as e:
+                await sandbox.close()
+                if not isinstance(e, SandboxError):
+                    raise
+            else:
+                # Only now: starting the next one would slow this one down.
+                self.fill()
+                return sandbox
+        self.fill()
+        return await self.inner.start(spec)
+
+    def fill(self) -> None:
+        """Bring the pool to its size in the background. An engine that refuses is asked again at the next start."""
+        if not self._closed and (self._filling is None or self._filling.done()):
+            self._filling = asyncio.create_task(self._fill())
+
+    async def ready(self) -> int:
+        """Wait until the pool is as full as it gets; how many wait."""
+        if self._filling is not None:
+            await asyncio.wait([self._filling])
+        return len(self._ready)
+
+    async def _fill(self) -> None:
+        assert self._shape is not None
+        waiting = replace(self._shape, labels={**self._shape.labels, POOL: owner()})
+        with contextlib.suppress(SandboxError):
+            while len(self._ready) < self._size:
+                sandbox = await self.inner.start(waiting)
+                try:
+                    await sandbox.prepare()
+                except BaseException:
+                    await sandbox.close()
+                    raise
+                self._ready.append(sandbox)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._filling is not None:
+            self._filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._filling
+        while self._ready:
+            await self._ready.popleft().close()
+        await self.inner.close()
+
+
+def _shape(spec: SandboxSpec) -> SandboxSpec:
+    """What containers must have in common to stand in for each other."""
+    kept = {name: spec.labels[name] for name in ("service", "host") if name in spec.labels}
+    return replace(spec, seed=b"", labels=kept, workdir="/")

@@ -1,0 +1,279 @@
+"""Bugs planted in packages: the changes, the archives, the issue texts, and whole tasks."""
+
+import ast
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from envs.blobs import MemoryBlobs
+from envs.environment import Site
+from envs.errors import TaskError
+from envs.score import Submission
+from envs.swe.environment import SweEnvironment
+from envs.swe.make.issue import issue_text
+from envs.swe.make.mutate import OPERATORS, mutants
+from envs.swe.make.package import make_tasks, plan, planted
+from envs.swe.make.sdist import read_archive
+from envs.swe.world import SweReference
+
+SOURCE = b'''"""Docstring with 1 == 2 in it."""
+from typing import TYPE_CHECKING
+__version__ = "1.0"
+if TYPE_CHECKING:
+    import x
+
+
+def find(items, wanted, start=0):
+    """Doc < string."""
+    out = []
+    for n in range(len(items)):
+        if items[n] == wanted and n >= start:  # a comment < here
+            out.append(n)
+        elif n % 2 == 0:
+            continue
+    try:
+        total = start + 1
+    except KeyError:
+        total -= 2
+    if not out:
+        raise ValueError("nothing \xc3\xa9")
+    return max(out, total), out[1:total]
+
+
+class Box:
+    def __init__(self, a, b):
+        self.pair = pick(a, b)
+        self.open = True
+
+    def both(self):
+        return (self.a, self.b)
+'''
+
+
+def lines_changed(before: bytes, after: bytes) -> int:
+    a, b = before.split(b"\n"), after.split(b"\n")
+    head = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    tail = next((n for n, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
+    return max(len(a) - head - tail, len(b) - head - tail)
+
+
+def test_every_operator_finds_something_and_changes_little() -> None:
+    found = mutants("m.py", SOURCE)
+    assert {m.operator for m in found} == set(OPERATORS)
+    for mutant in found:
+        after = mutant.apply(SOURCE)
+        ast.parse(after)
+        assert after != SOURCE
+        assert lines_changed(SOURCE, after) <= 2, mutant
+        assert ast.dump(ast.parse(after)) != ast.dump(ast.parse(SOURCE)), mutant
+
+
+def test_the_changes_are_the_ones_that_are_meant() -> None:
+    lines = {
+        (m.operator, m.apply(SOURCE).split(b"\n")[m.line - 1].strip().decode())
+        for m in mutants("m.py", SOURCE)
+        if m.operator != "dropped statement"
+    }
+    for expected in [
+        ("inverted comparison", "if items[n] != wanted and n >= start:  # a comment < here"),
+        ("inverted comparison", "if items[n] == wanted and n > start:  # a comment < here"),
+        ("and/or", "if items[n] == wanted or n >= start:  # a comment < here"),
+        ("negated condition", "if not (items[n] == wanted and n >= start):  # a comment < here"),
+        ("negated condition", "if out:"),
+        ("off by one", "for n in range(len(items) - 1):"),
+        ("off by one", "return max(out, total), out[1:total + 1]"),
+        ("wrong constant", "return max(out, total), out[2:total]"),
+        ("wrong constant", "self.open = False"),
+        ("wrong operator", "total = start - 1"),
+        ("wrong operator", "total += 2"),
+        ("wrong function", "return min(out, total), out[1:total]"),
+        ("swapped arguments", "self.pair = pick(b, a)"),
+        ("wrong return", "return (self.b, self.a)"),
+        ("wrong exception", "except IndexError:"),
+    ]:
+        assert expected in lines
+    text = "\n".join(line for _, line in lines)
+    assert "1 != 2" not in text, "docstrings stay"
+    assert "__version__ = " not in text
+
+
+def test_a_file_that_does_not_parse_has_no_bugs_to_give() -> None:
+    assert mutants("m.py", b"def (:") == []
+    assert mutants("m.py", b"\0") == []
+
+
+ARCHIVE = {
+    "PKG-INFO": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.2\nLicense: MIT\n\ntext",
+    "src/tiny/__init__.py": """
+def clamp(value, low, high):
+    if value < low:
+        return low
+    if value > high:
+        return high
+    return value
+
+
+def spread(values):
+    return max(values) - min(values)
+
+
+def first_words(text, count):
+    return text.split()[:count]
+""",
+    "tests/test_tiny.py": """
+import importlib.metadata
+import pytest
+import tiny
+
+
+@pytest.mark.parametrize("value, expected", [(1, 2), (2, 2), (3, 3), (9, 5), (5, 5)])
+def test_clamp(value, expected):
+    assert tiny.clamp(value, 2, 5) == expected
+
+
+def test_spread():
+    assert tiny.spread([3, 1, 7]) == 6
+
+
+def test_words():
+    assert tiny.first_words("a b c", 2) == ["a", "b"]
+
+
+def test_version():
+    assert importlib.metadata.version("tiny") == "1.2"
+
+
+def test_that_never_passed():
+    assert False
+
+
+COUNT = __import__("pathlib").Path("/tmp/seen")
+
+
+def test_more():
+    assert tiny.clamp(0, 0, 0) == 0
+""",
+    "tests/test_needs_what_is_not_there.py": "import nothing_like_this\n",
+    "setup.py": "raise SystemExit('never run')\n",
+    "../outside.py": "x = 1 < 2\n",
+}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny-1.2.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in ARCHIVE.items():
+            member = tarfile.TarInfo(f"tiny-1.2/{name}")
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+        link = tarfile.TarInfo("tiny-1.2/src/tiny/evil.py")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    return path
+
+
+def test_an_archive_is_read_with_care(archive: Path, tmp_path: Path) -> None:
+    package = read_archive(archive)
+    assert (package.name, package.version, package.licence) == ("tiny", "1.2", "MIT")
+    assert package.sources == ("src/tiny/__init__.py",)
+    assert package.tests == ("tests/test_needs_what_is_not_there.py", "tests/test_tiny.py")
+    assert package.command.startswith("PYTHONPATH=src:. ")
+    assert sorted(package.files) == sorted(
+        [*(n for n in ARCHIVE if n != "../outside.py"), "src/tiny-1.2.dist-info/METADATA"]
+    )
+    broken = tmp_path / "broken.tar.gz"
+    broken.write_bytes(b"no archive")
+    with pytest.raises(TaskError, match=r"broken\.tar\.gz cannot be read"):
+        read_archive(broken)
+    bare = tmp_path / "bare-1.tar.gz"
+    with tarfile.open(bare, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("bare-1/x.py"))
+    with pytest.raises(TaskError, match="ships no tests"):
+        read_archive(bare)
+
+
+def test_the_plan_is_the_seeds_and_visits_every_function_first(archive: Path) -> None:
+    package = read_archive(archive)
+    order = plan(package, seed=1)
+    assert order == plan(package, seed=1)
+    assert order != plan(package, seed=2)
+    assert {bug[0].function for bug in order[:3]} == {"clamp", "spread", "first_words"}
+    pairs = plan(package, seed=1, bugs=2)
+    assert all(len({m.function for m in pair}) == 2 for pair in pairs)
+    both = planted(package.files, pairs[0])["src/tiny/__init__.py"].data
+    assert lines_changed(package.files["src/tiny/__init__.py"].data, both) > 1
+
+
+LOG = """
+=================================== FAILURES ===================================
+_____________________________ test_clamp[1-2] ______________________________
+
+value = 1, expected = 2
+
+>       assert tiny.clamp(value, 2, 5) == expected
+E       assert 1 == 2
+E        +  where 1 = <function clamp at 0x7f24a0fb05e0>(1, 2, 5)
+E         File "/testbed/src/tiny/__init__.py", line 3, in clamp
+
+tests/test_tiny.py:9: AssertionError
+=========================== short test summary info ============================
+FAILED tests/test_tiny.py::test_clamp[1-2] - assert 1 == 2
+"""
+
+
+def test_an_issue_tells_what_fails_and_not_where_the_cause_is() -> None:
+    text = issue_text("tiny", ["tests/test_tiny.py::test_clamp[1-2]"], LOG, "python3 -m pytest")
+    assert "1 check that used to pass now fails" in text
+    assert "`test_clamp[1-2]`" in text
+    assert "assert 1 == 2" in text
+    assert "__init__.py" not in text
+    assert "line 3" not in text
+    assert "0x7f24a0fb05e0" not in text
+
+
+@pytest.mark.needs("docker")
+async def test_tasks_made_from_an_archive_are_solved_by_their_gold_patch_alone(
+    archive: Path,
+    tmp_path: Path,
+    base_image: str,  # noqa: ARG001
+) -> None:
+    blobs = MemoryBlobs()
+    world = SweEnvironment(Site(tmp_path, blobs))
+    made = await make_tasks(str(archive), world.sandboxes, blobs, count=2, seed=3)
+    again = await make_tasks(str(archive), world.sandboxes, blobs, count=2, seed=3, parallel=3)
+    assert made.tasks == again.tasks
+    assert made.healthy_tests == 9, "one never passed, one module cannot be imported"
+    assert made.tried == len(made.tasks) + sum(made.dropped.values())
+    assert len(made.tasks) == 2
+    for task, reference in made.tasks:
+        assert world.pin(task, reference) == (task, reference)
+        answer = SweReference.model_validate(reference.data)
+        assert set(answer.hidden_tests) == {"tests/test_tiny.py", "tests/test_needs_what_is_not_there.py"}
+        assert len(answer.fail_to_pass) + len(answer.pass_to_pass) == 9
+        assert (await world.score(task, reference, Submission(kind="patch", text=answer.gold_patch))).right
+        near = answer.gold_patch.replace("src/tiny/__init__.py", "src/tiny/other.py")
+        assert not (await world.score(task, reference, Submission(kind="patch", text=near))).right
+        assert not (await world.score(task, reference, Submission(kind="patch", text=""))).right
+    await world.close()
+
+
+@pytest.mark.needs("docker", "network")
+async def test_a_package_of_the_registry_gives_tasks(tmp_path: Path, base_image: str) -> None:  # noqa: ARG001
+    blobs = MemoryBlobs()
+    world = SweEnvironment(Site(tmp_path, blobs))
+    made = await make_tasks("iniconfig", world.sandboxes, blobs, count=1)
+    assert made.package == "iniconfig"
+    (task, reference) = made.tasks[0]
+    gold = SweReference.model_validate(reference.data).gold_patch
+    assert (await world.score(task, reference, Submission(kind="patch", text=gold))).right
+    await world.close()
+
+
+async def test_a_package_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="is no package name"):
+        await make_tasks("no such; package", None, MemoryBlobs())  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"missing\.tar\.gz cannot be read"):
+        await make_tasks(str(tmp_path / "missing.tar.gz"), None, MemoryBlobs())  # type: ignore[arg-type]

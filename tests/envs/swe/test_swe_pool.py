@@ -1,0 +1,88 @@
+"""Containers that wait: handed over they are like any other, and they go when their pool does."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
+from envs.swe.engine.pool import WarmPool
+from envs.swe.gitdir import File
+from envs.swe.sandbox import Output, SandboxSpec
+from envs.swe.tree import seed
+
+pytestmark = pytest.mark.needs("docker")
+SERVICE = f"trajc-pool-{os.getpid()}"
+NOBODY = 1 << 30
+"""A process id that no process has."""
+LOOK = "pwd; ls -ld /testbed/a.py /testbed /var/lib/trajc/base.git; git status --short; git log --oneline; id; cat a.py"
+
+
+async def left(service: str) -> int:
+    client = connect()
+    try:
+        return len(await client.containers.list(all=True, filters={"label": [f"trajc.service={service}"]}))
+    finally:
+        await disconnect(client)
+
+
+@pytest.fixture
+def shaped(base_image: str) -> SandboxSpec:
+    files = {"a.py": File(b"print(1)\n"), "pkg/b.py": File(b"", "100755")}
+    return SandboxSpec(base_image, labels={"service": SERVICE, "rollout": "r"}, seed=seed(files, "/testbed", 1000))
+
+
+async def test_a_container_that_waited_is_like_one_that_was_started(shaped: SandboxSpec) -> None:
+    def same(output: Output) -> tuple[bytes, int | None]:
+        return output.data, output.code
+
+    pool = WarmPool(DockerSandboxes(), 1)
+    try:
+        cold = await pool.start(shaped)
+        assert await pool.ready() == 1
+        warm = await pool.start(shaped)
+        assert warm.id != cold.id
+        assert same(await warm.run(LOOK, 10)) == same(await cold.run(LOOK, 10))
+        await warm.run("export A=1; cd pkg", 10)
+        await warm.run("exit 3", 10)
+        assert (await warm.run("pwd; echo $A", 10)).data == b"/testbed/pkg\n1\n"
+        await cold.close()
+        await warm.close()
+    finally:
+        await pool.close()
+    assert await left(SERVICE) == 0
+
+
+async def test_a_container_that_died_while_it_waited_is_not_handed_over(shaped: SandboxSpec) -> None:
+    pool = WarmPool(DockerSandboxes(), 1)
+    try:
+        first = await pool.start(shaped)
+        await pool.ready()
+        waiting = await pool.inner.client.containers.list(filters={"label": [f"trajc.service={SERVICE}", "trajc.pool"]})
+        assert len(waiting) == 1
+        await waiting[0].kill(signal="SIGKILL")
+        second = await pool.start(shaped)
+        assert second.id != waiting[0].id
+        assert (await second.run("cat a.py", 10)).data == b"print(1)\n"
+        await first.close()
+        await second.close()
+    finally:
+        await pool.close()
+    assert await left(SERVICE) == 0
+
+
+async def test_the_reaper_spares_a_pool_whose_process_lives(shaped: SandboxSpec) -> None:
+    pool = WarmPool(DockerSandboxes(), 1)
+    orphan = DockerSandboxes()
+    try:
+        await (await pool.start(shaped)).close()
+        await pool.ready()
+        here = os.uname().nodename
+        await orphan.start(replace(shaped, seed=b"", labels={"service": SERVICE, "pool": f"{here}:{NOBODY}"}))
+        assert await left(SERVICE) == 2
+        assert await reap(pool.inner.client, live=(), service=SERVICE) == 1
+        assert await pool.ready() == 1
+    finally:
+        await pool.close()
+        await orphan.close()
+    assert await left(SERVICE) == 0
