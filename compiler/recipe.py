@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from compiler.errors import RecipeError
 from envs.frozen import Frozen
@@ -16,7 +16,13 @@ from envs.frozen import Frozen
 K = 1024
 
 
-class SearchPolicy(Frozen):
+class Part(Frozen):
+    """Field docstrings become descriptions of the JSON Schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class SearchPolicy(Part):
     """Evidence: the full text of every page that the agent visited. Distractors: what its searches listed."""
 
     needed: Literal["visited", "gold"] = "visited"
@@ -24,13 +30,13 @@ class SearchPolicy(Frozen):
     distractors: Literal["listed", "none"] = "listed"
 
 
-class SwePolicy(Frozen):
+class SwePolicy(Part):
     """Evidence: the files that the correct patch touches, before it. Distractors: other files inspected."""
 
     distractors: Literal["inspected", "none"] = "inspected"
 
 
-class SqlPolicy(Frozen):
+class SqlPolicy(Part):
     """Evidence: the full contents of the tables that successful queries read."""
 
     distractors: Literal["none", "near"] = "none"
@@ -40,7 +46,7 @@ class SqlPolicy(Frozen):
     min_rows: int = Field(default=1, ge=0)
 
 
-class NearDuplicates(Frozen):
+class NearDuplicates(Part):
     """Examples of one answer are near duplicates where both of these are alike; the first in key order is kept."""
 
     context: float = Field(default=0.9, gt=0, le=1)
@@ -49,7 +55,7 @@ class NearDuplicates(Frozen):
     """Jaccard index of the questions' words. 0: contexts alone decide."""
 
 
-class Decontamination(Frozen):
+class Decontamination(Part):
     """Overlap with evaluation sets. Contaminated distractors are left out; contaminated evidence drops the example."""
 
     files: tuple[str, ...] = Field(min_length=1)
@@ -58,7 +64,7 @@ class Decontamination(Frozen):
     """So many consecutive words in common are an overlap."""
 
 
-class Placement(Frozen):
+class Placement(Part):
     """Where needed pieces stand. Without it: one permutation of all pieces, uniform over seeds."""
 
     span: tuple[float, float] = (0.0, 1.0)
@@ -72,7 +78,7 @@ class Placement(Frozen):
         return self
 
 
-class TeacherPolicy(Frozen):
+class TeacherPolicy(Part):
     """Reasoning and answer written by a model over the compiled prompt; only right ones become targets."""
 
     samples: int = Field(default=1, ge=1)
@@ -82,7 +88,7 @@ class TeacherPolicy(Frozen):
 Format = Literal["acc", "messages", "ms_swift", "llama_factory", "verl", "tokenised", "agent_sft"]
 
 
-class Recipe(Frozen):
+class Recipe(Part):
     runs: tuple[str, ...] = ()
     """Compile the trajectories of these runs. None: every trajectory in the store."""
     environments: tuple[Literal["search", "swe", "sql"], ...] = ("search", "swe", "sql")
@@ -137,6 +143,11 @@ class Recipe(Frozen):
             if tokens <= edge:
                 return _words(edge)
         return f">{_words(self.buckets[-1])}"
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The recipe as JSON Schema."""
+    return Recipe.model_json_schema()
 
 
 def _words(edge: int) -> str:

@@ -140,6 +140,8 @@ class _Rows:
         prompt = row["prompt"].encode()
         if row["config"] != config:
             yield f"config {row['config']} in the files of {config}"
+        if prompt[slice(*row["question_at"])].decode("utf-8", "replace") != row["question"]:
+            yield "the question does not stand where it should"
         rest, at = [], 0
         for start, end in [tuple(row["question_at"]), *((p["start"], p["end"]) for p in row["pieces"])]:
             if not at <= start <= end <= len(prompt):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compiler.errors import RecipeError
-from compiler.recipe import Recipe, load_recipe
+from compiler.recipe import Recipe, load_recipe, recipe_schema
 
 
 def test_a_runs_id_is_a_whole_recipe(tmp_path: Path) -> None:
@@ -26,6 +26,9 @@ def test_a_runs_id_is_a_whole_recipe(tmp_path: Path) -> None:
         ("a: [", "r.yaml"),
         ("fill_tokens: 200000", "fill_tokens must not exceed token_budget"),
         ("buckets: [4, 2]", "rising"),
+        ("mixture: {search: 0}", "weights must be positive"),
+        ("placement: {span: [0.9, 0.1]}", "placement: .*two rising shares"),
+        ("formats: [acc, csv]", r"formats\.1: Input should be"),
     ],
 )
 def test_a_wrong_recipe_names_file_and_field(tmp_path: Path, text: str, words: str) -> None:
@@ -37,6 +40,12 @@ def test_a_wrong_recipe_names_file_and_field(tmp_path: Path, text: str, words: s
 def test_an_absent_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none\.yaml"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = recipe_schema()
+    assert schema["properties"].keys() == Recipe.model_fields.keys()
+    assert "tokenizer.json" in schema["properties"]["tokenizer"]["description"]
 
 
 def test_labels_are_the_first_bucket_that_holds_the_example() -> None:
