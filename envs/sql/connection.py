@@ -49,7 +49,7 @@ def open_locked(path: Path, seconds: float = 30, memory: str = MEMORY, dialect: 
     connection = duckdb.connect(str(path), read_only=True, config=config)
     try:
         for setting, value in MANNERS.get(dialect or "", {}).items():
-            connection.execute(f"SET {setting}='{value}'")
+            connection.execute(f"SET GLOBAL {setting}='{value}'")
         # After temp_directory, and in this order: given in the configuration, the first two refuse to open.
         connection.execute("SET enable_external_access=false")
         connection.execute("SET disabled_filesystems='LocalFileSystem'")

@@ -39,9 +39,7 @@ def like_as_there(tree: exp.Expr, dialect: str | None) -> str | None:
     """The query with LIKE as ILIKE, as MySQL and SQLite compare; None where there is nothing to change."""
     if dialect not in FOLDING_LIKE or tree.find(exp.Like) is None:
         return None
-    changed = tree.transform(
-        lambda node: exp.ILike(this=node.this, expression=node.expression) if type(node) is exp.Like else node
-    )
+    changed = tree.transform(lambda node: exp.ILike(**node.args) if type(node) is exp.Like else node)
     return str(changed.sql(dialect="duckdb"))
 
 

@@ -31,7 +31,7 @@ def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dic
     tree = sqlglot.parse_one(query, dialect=dialect)
     if tree.find(exp.Pivot, exp.Columns):
         return whole
-    schema = {r.name: {c.name: c.type for c in r.columns} for r in manifest.relations}
+    schema = {t.name: {c.name: c.type for c in t.columns} for t in manifest.tables}
     try:
         expanded = _with_views(tree, manifest)
         qualified = qualify(

@@ -5,6 +5,7 @@ forking *thread*) is reliable for the workers. It ends, and they with it, when i
 """
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -14,6 +15,9 @@ import sys
 from envs.sql.functions import allowed_classes, allowed_functions, clean_connection
 from envs.sql.worker import confine, serve
 
+GC_THRESHOLD = 50_000
+"""Allocations between collections in a worker: one statement's syntax trees are well below, and are freed by count."""
+
 
 def main(descriptor: int, owner: int) -> None:
     """Serve the control socket `descriptor` for the process `owner`: "fork" with a worker's socket attached is
@@ -22,6 +26,10 @@ def main(descriptor: int, owner: int) -> None:
     allowed_functions(), allowed_classes()
     clean_connection().close()
     clean_connection.cache_clear()
+    # What is imported stays for good: workers need not look through it, nor copy its pages.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)

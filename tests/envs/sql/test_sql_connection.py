@@ -68,6 +68,6 @@ def test_mysql_manners_fold_case_and_sqlite_manners_divide_integers(trap: Any) -
     results = {}
     for dialect in (None, "mysql", "sqlite"):
         found = open_locked(trap.database.path, dialect=dialect)
-        results[dialect] = found.execute(probe).fetchall()
+        results[dialect] = found.cursor().execute(probe).fetchall()
         found.close()
     assert results == {None: [(False, 3.5)], "mysql": [(True, 3.5)], "sqlite": [(False, 3)]}

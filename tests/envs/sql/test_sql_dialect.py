@@ -1,0 +1,79 @@
+"""Other dialects' SQL runs as its own database would run it."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from envs.environment import Site
+from envs.sql.catalog import Database
+from envs.sql.dialect import loosen_groups, translate
+from envs.sql.engine import Ask, Engine
+from envs.sql.refusal import Unparsable
+
+
+def run(shop: Database, sql: str, dialect: str | None = None, first: bool = False) -> Any:
+    engine = Engine(shop.path, shop.manifest)
+    try:
+        reply = orjson.loads(engine.run(Ask(sql, dialect=dialect, dialect_first=first)))
+    finally:
+        engine.close()
+    return reply["rows"] if reply["ok"] else reply["words"].splitlines()[0]
+
+
+@pytest.fixture
+def shop(shared_shop: tuple[Site, Database]) -> Database:
+    return shared_shop[1]
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "expected"),
+    [
+        ('SELECT name FROM customers WHERE country = "US" ORDER BY id', "mysql", [["Bo"], ["Cy"]]),
+        ("SELECT `name` FROM `customers` WHERE id = 1", "mysql", [["Ada"]]),
+        ("SELECT `name` FROM `customers` WHERE id = 1", None, [["Ada"]]),
+        ("SELECT name FROM customers WHERE name LIKE 'a%' ORDER BY 1", "mysql", [["Ada"]]),
+        ("SELECT name FROM customers WHERE name NOT LIKE 'A%' ORDER BY 1", "mysql", [["Bo"], ["Cy"], ["Di"]]),
+        ("SELECT name FROM customers WHERE name LIKE 'a%'", "sqlite", [["Ada"]]),
+        ("SELECT name FROM customers WHERE name LIKE 'a%'", None, []),
+        ("SELECT country FROM customers ORDER BY country LIMIT 1", "mysql", [[None]]),
+        ("SELECT 7 / 2", "sqlite", [[3]]),
+        ("SELECT 7 / 2", "mysql", [[3.5]]),
+        ("SELECT name FROM customers LIMIT 1, 1", "mysql", [["Bo"]]),
+        ("SELECT IFNULL(country, 'none') FROM customers WHERE id = 4", "mysql", [["none"]]),
+        ("SELECT name, count(*) FROM customers c JOIN orders o ON c.id = o.customer_id GROUP BY c.id ORDER BY 1",
+         "mysql", [["Ada", 2], ["Bo", 1], ["Cy", 1]]),
+        ("SELECT name, max(id) FROM customers", "sqlite", [["Ada", 4]]),
+    ],
+)  # fmt: skip
+def test_a_dialect_is_understood(shop: Database, sql: str, dialect: str | None, expected: Any) -> None:
+    assert run(shop, sql, dialect) == expected
+
+
+def test_duckdb_is_tried_first_so_that_its_own_quotes_keep_their_meaning(shop: Database) -> None:
+    sql = 'SELECT "name" FROM customers WHERE id = 1'
+    assert run(shop, sql, "mysql") == [["Ada"]]
+    assert run(shop, sql, "mysql", first=True) == [["name"]]
+
+
+def test_without_a_dialect_ungrouped_columns_are_a_fault(shop: Database) -> None:
+    words = run(shop, "SELECT name, max(id) FROM customers")
+    assert 'column "name" must appear in the GROUP BY clause' in words
+
+
+def test_the_fault_told_is_that_of_the_reading_that_parsed(shop: Database) -> None:
+    assert 'Referenced column "nope" not found' in run(shop, "SELECT nope FROM customers", "mysql")
+    assert "DROP is refused" in run(shop, "DROP TABLE `customers`", "mysql")
+
+
+def test_ungrouped_columns_get_any_value_and_grouped_ones_do_not() -> None:
+    loosened = loosen_groups("SELECT a, b + c, sum(d) FROM t GROUP BY a HAVING e > 1 ORDER BY f, sum(d)")
+    assert loosened == (
+        "SELECT a, ANY_VALUE(b) + ANY_VALUE(c), SUM(d) FROM t GROUP BY a HAVING ANY_VALUE(e) > 1"
+        " ORDER BY ANY_VALUE(f), SUM(d)"
+    )
+
+
+def test_what_is_no_sql_in_the_dialect_is_unparsable() -> None:
+    with pytest.raises(Unparsable, match="mysql"):
+        translate("SELECT FROM WHERE", "mysql")
