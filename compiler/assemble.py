@@ -68,8 +68,10 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
             break
         if len(placed) == len(needed):
             raise Dropped("over_budget", f"{tokens} tokens with the needed pieces alone")
-        placed.pop()
-        left_out["budget"] += 1
+        excess = tokens - recipe.token_budget
+        while excess > 0 and len(placed) > len(needed):
+            excess -= placed.pop().known.tokens
+            left_out["budget"] += 1
     if tokens < recipe.min_tokens:
         raise Dropped("too_short", f"{tokens} tokens; the recipe asks for {recipe.min_tokens}")
 
@@ -194,6 +196,7 @@ def _pieces(ordered: Sequence[Rendered], start: int) -> tuple[Piece, ...]:
                 source=p.found.source,
                 version=p.found.version,
                 title=p.found.title,
+                licence=p.found.licence,
                 blob=p.found.blob,
                 encoding=p.found.encoding or "",
                 steps=p.steps,

@@ -17,6 +17,7 @@ PIECE = pa.struct(
         ("source", pa.string()),
         ("version", pa.string()),
         ("title", pa.string()),
+        ("licence", pa.string()),
         ("blob", pa.string()),
         ("encoding", pa.string()),
         ("steps", pa.list_(STEP)),

@@ -35,6 +35,7 @@ class Found:
     encoding: str | None
     step: Step
     """How its bytes become text."""
+    licence: str
     tier: int
     """See `Piece.tier`."""
 

@@ -69,5 +69,6 @@ def _found(piece: Evidence, tier: int) -> Found:
         blob=piece.blob.hash,
         encoding=piece.blob.encoding,
         step=document(piece.title or piece.source),
+        licence=piece.licence or "",
         tier=tier,
     )

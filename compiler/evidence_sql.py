@@ -20,6 +20,7 @@ def sql_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     trajectory = candidate.trajectory
     world = parsed(SqlWorld, trajectory.task.world, "task.world")
     reference = parsed(SqlReference, candidate.reference.data, "reference") if candidate.reference else None
+    licence = trajectory.task.licence or ""
     left_out: Counter[PieceReason] = Counter()
     read: dict[str, Blob] = {}
     known = {blob.hash for blob in world.tables.values()}
@@ -35,8 +36,8 @@ def sql_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     answer = _rows(candidate, reference, recipe)
     near = _near(world, read, blobs) if recipe.sql.distractors == "near" else []
     return Material(
-        needed=tuple(_found(name, blob, world, 0) for name, blob in read.items()),
-        distractors=tuple(_found(name, world.tables[name], world, 3) for name in near),
+        needed=tuple(_found(name, blob, world, licence, 0) for name, blob in read.items()),
+        distractors=tuple(_found(name, world.tables[name], world, licence, 3) for name in near),
         answer=answer,
         answer_kind="rows",
         labels={"answerable": _answerable(trajectory.task.dialect, reference, world, frozenset(read))},
@@ -100,7 +101,7 @@ def _near(world: SqlWorld, read: dict[str, Blob], blobs: BlobStore) -> list[str]
     return sorted(others, key=lambda name: (-others[name], name))
 
 
-def _found(name: str, blob: Blob, world: SqlWorld, tier: int) -> Found:
+def _found(name: str, blob: Blob, world: SqlWorld, licence: str, tier: int) -> Found:
     return Found(
         kind="table",
         source=name,
@@ -109,5 +110,6 @@ def _found(name: str, blob: Blob, world: SqlWorld, tier: int) -> Found:
         blob=blob.hash,
         encoding="utf-8",
         step=table(name),
+        licence=licence,
         tier=tier,
     )

@@ -32,6 +32,7 @@ def swe_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     if not touched:
         raise Dropped("no_evidence", "the correct patch touches no file that existed before it")
 
+    licence = trajectory.task.licence or ""
     left_out: Counter[PieceReason] = Counter()
     inspected: dict[str, Evidence] = {}
     for _, piece in met(trajectory, left_out):
@@ -49,9 +50,9 @@ def swe_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
         elif path not in tree or tree[path].mode == "120000":
             left_out["made_by_agent"] += 1
         else:
-            distractors.append(_found(path, tree[path], world.tree, 1))
+            distractors.append(_found(path, tree[path], world.tree, licence, 1))
     return Material(
-        needed=tuple(_found(path, tree[path], world.tree, 0) for path in touched),
+        needed=tuple(_found(path, tree[path], world.tree, licence, 0) for path in touched),
         distractors=tuple(distractors) if recipe.swe.distractors == "inspected" else (),
         answer=answer,
         answer_kind="patch",
@@ -102,7 +103,7 @@ def _tree(hash: str, blobs: BlobStore) -> dict[str, TreeFile]:
         raise Dropped("broken", f"the base tree {hash} cannot be read: {e}") from None
 
 
-def _found(path: str, file: TreeFile, tree: str, tier: int) -> Found:
+def _found(path: str, file: TreeFile, tree: str, licence: str, tier: int) -> Found:
     return Found(
         kind="file",
         source=path,
@@ -111,5 +112,6 @@ def _found(path: str, file: TreeFile, tree: str, tier: int) -> Found:
         blob=file.blob,
         encoding="utf-8",
         step=file_step(path),
+        licence=licence,
         tier=tier,
     )

@@ -21,6 +21,8 @@ class Piece(Frozen):
     source: str
     version: str
     title: str
+    licence: str
+    """Empty where nobody said."""
     blob: str
     """sha256 of the source bytes."""
     encoding: str

@@ -40,6 +40,7 @@ class Renderer:
         self._threads = threads
         self.blobs = blobs
         self.tokenizer = tokenizer
+        self._unknown = sorted(token for token in tokenizer.special if not neutralise(token).found)
         self._known = known
         self._keep = keep
         self._texts: OrderedDict[str, str] = OrderedDict()
@@ -70,6 +71,8 @@ class Renderer:
     def _fresh(self, found: Found) -> Rendering:
         raw = self.blobs.get(found.blob)
         text, neutralised = neutralise(apply(found.step, decode(raw, found.encoding)))
+        if left := [token for token in self._unknown if token in text]:
+            raise Undecodable(f"holds {left[0]!r}, a special token of the tokenizer that no transform neutralises")
         data = text.encode()
         return Rendering(
             hash=hashlib.sha256(data).hexdigest(),

@@ -26,6 +26,7 @@ class Statistics:
         self.left_out: Counter[str] = Counter()
         self.neutralised: Counter[str] = Counter()
         self.target_tokens = 0
+        self.licences: Counter[str] = Counter()
         self.longest = 0
         self.shortest = 0
 
@@ -46,6 +47,7 @@ class Statistics:
         at, last = 0, None
         for piece in example.pieces:
             self.pieces[_TIERS[piece.tier]] += 1
+            self.licences[piece.licence or "unknown"] += 1
             if piece.neutralised:
                 self.neutralised.update(piece.neutralised)
             if piece.role == "needed":
@@ -69,6 +71,7 @@ class Statistics:
             "pieces": dict(sorted(self.pieces.items())),
             "needed_position_tenths": self.needed,
             "needed_distances": {str(k * BIN): n for k, n in sorted(self.distances.items())},
+            "licences": dict(sorted(self.licences.items())),
             "labels": dict(sorted(self.labels.items())),
             "left_out_pieces": dict(sorted(self.left_out.items())),
             "neutralised_pieces": dict(sorted(self.neutralised.items())),

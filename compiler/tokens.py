@@ -46,6 +46,8 @@ class Tokenizer(Protocol):
     """sha256 of what the counts depend on; counts are cached under it."""
     added: dict[str, int]
     """Strings that become one token of their own, special or not."""
+    special: frozenset[str]
+    """Those of them that steer a model and must not stand in evidence."""
     additive: bool
     """Whether counts add over a line feed followed by an ASCII letter (proof above)."""
 
@@ -65,6 +67,7 @@ class RankTokenizer:
         self.name = name
         self.identity = identity
         self.added = added
+        self.special = frozenset(added)
         self._encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added)
         self._split = re.compile("(" + "|".join(re.escape(t) for t in sorted(added, key=len, reverse=True)) + ")")
 
@@ -113,7 +116,9 @@ class FileTokenizer:
         self._tokenizer = FastTokenizer.from_str(data.decode())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.added = {t.content: i for i, t in self._tokenizer.get_added_tokens_decoder().items()}
+        known = self._tokenizer.get_added_tokens_decoder()
+        self.added = {t.content: i for i, t in known.items()}
+        self.special = frozenset(t.content for t in known.values() if t.special)
         self.additive = _adds(orjson.loads(data))
 
     def encode(self, text: str) -> list[int]:
