@@ -11,6 +11,7 @@ from envs.search.query import Words, compiled
 
 _BODY = "body"
 _TIES = 5
+_MOST_TIES = 1000
 
 
 def new_schema() -> tantivy.Schema:
@@ -57,14 +58,27 @@ class Corpus:
         query = compiled(words, self._schema, _BODY)
         if query is None or top_k < 1:
             return []
-        # The engine breaks ties by where a document happens to lie; a few more let the id decide instead.
-        found = self._searcher.search(query, top_k + _TIES, count=False).hits
-        if len(found) > top_k and round(found[top_k - 1][0], 4) != round(found[top_k][0], 4):
-            found = found[:top_k]
+        found = self._with_ties(query, top_k)
         ranked = sorted(
             ((round(score, 4), self._document(address)) for score, address in found), key=lambda x: (-x[0], x[1].id)
         )
         return [Hit(rank, score, document) for rank, (score, document) in enumerate(ranked[:top_k], 1)]
+
+    def _with_ties(self, query: tantivy.Query, top_k: int) -> list[tuple[float, tantivy.DocAddress]]:
+        """At least the best `top_k`, and whatever has the score of the last of them.
+
+        The engine breaks ties by where a document happens to lie, which differs from one indexing to the next;
+        with all of them at hand the id can decide. Beyond `_MOST_TIES` equals it does not.
+        """
+        limit = top_k + _TIES
+        while True:
+            found: list[tuple[float, tantivy.DocAddress]] = self._searcher.search(query, limit, count=False).hits
+            if len(found) <= top_k:
+                return found
+            last = round(found[top_k - 1][0], 4)
+            if len(found) < limit or round(found[-1][0], 4) != last or limit >= _MOST_TIES:
+                return [hit for hit in found if round(hit[0], 4) >= last]
+            limit = min(limit * 8, max(_MOST_TIES, limit))
 
     def document(self, key: str) -> Document | None:
         """By id, or else by URL."""

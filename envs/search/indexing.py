@@ -26,6 +26,8 @@ Progress = Callable[[int, int], None]
 
 COMMIT_BYTES = 256_000_000
 REPORT_EVERY = 1000
+MOST_STALE = 0.1
+"""Share of replaced and removed documents beyond which the index is made anew: the engine cannot forget them."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,16 @@ def index_corpus(
     folder = corpus_folder(site.root, name)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder, name):
-        latest = latest_version(folder)
-        before = version_folder(folder, latest) if latest else None
-        if before and read_manifest(before).analysis != ANALYSIS:
-            before = None
+        before = _before(folder)
         base = read_ledger(before / "ledger.arrow") if before else {}
         building = begin(folder / "building", base, before / "index" if before else None)
         now, texts = _fill(building, opened, licence, progress, commit_bytes)
+        done = _account(base, now, building.resumed)
+        stale = (read_manifest(before).stale if before else 0) + done["changed"] + done["removed"]
+        if stale > MOST_STALE * len(now):
+            building.discard()
+            building, stale = begin(folder / "building", {}, None), 0
+            now, texts = _fill(building, opened, licence, progress, commit_bytes)
         manifest = Manifest(
             name=name,
             version=version_of(now),
@@ -76,9 +81,16 @@ def index_corpus(
             bytes=texts,
             source=str(source.resolve()),
             analysis=ANALYSIS,
+            stale=stale,
         )
-        _publish(folder, building, manifest, now)
-        return _account(manifest, base, now, building.resumed)
+        return Indexed(manifest=_publish(folder, building, manifest, now), **done)
+
+
+def _before(folder: Path) -> Path | None:
+    """The newest version, where its index can be gone on from."""
+    latest = latest_version(folder)
+    before = version_folder(folder, latest) if latest else None
+    return before if before and read_manifest(before).analysis == ANALYSIS else None
 
 
 @contextmanager
@@ -130,7 +142,7 @@ def _duplicate(id: str, place: int, source: Source) -> CorpusError:
     )
 
 
-def _publish(folder: Path, building: Building, manifest: Manifest, now: Ledger) -> None:
+def _publish(folder: Path, building: Building, manifest: Manifest, now: Ledger) -> Manifest:
     """From here on the version is there for readers. One that was there before is left as it is."""
     target = version_folder(folder, manifest.version)
     if not target.exists():
@@ -144,16 +156,16 @@ def _publish(folder: Path, building: Building, manifest: Manifest, now: Ledger) 
     else:
         building.discard()
     write_whole(folder / "latest", manifest.version.encode())
+    return read_manifest(target)
 
 
-def _account(manifest: Manifest, base: Ledger, now: Ledger, resumed: set[str]) -> Indexed:
+def _account(base: Ledger, now: Ledger, resumed: set[str]) -> dict[str, int]:
     unchanged = sum(1 for id, mark in now.items() if base.get(id) == mark)
     added = len(now.keys() - base.keys())
-    return Indexed(
-        manifest=manifest,
-        added=added,
-        changed=len(now) - added - unchanged,
-        unchanged=unchanged,
-        removed=len(base.keys() - now.keys()),
-        resumed=len(resumed & now.keys()),
-    )
+    return {
+        "added": added,
+        "changed": len(now) - added - unchanged,
+        "unchanged": unchanged,
+        "removed": len(base.keys() - now.keys()),
+        "resumed": len(resumed & now.keys()),
+    }

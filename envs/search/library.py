@@ -39,6 +39,9 @@ class Manifest(Frozen):
     """File or folder that it was last read from."""
     analysis: str
     """How text became index terms (`envs.search.analysis`)."""
+    stale: int = 0
+    """Documents replaced or removed since the index was last made whole. Their words still count a little in the
+    scores of the others, so that an index of the same version made elsewhere may rank differently; 0: it does not."""
 
 
 def corpus_folder(root: Path, name: str) -> Path:

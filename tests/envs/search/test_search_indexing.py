@@ -222,3 +222,23 @@ def test_two_indexers_of_one_corpus_are_kept_apart(tmp_path: Path, site: Site) -
 
     assert index_corpus(path, "c", site, progress=meanwhile).manifest.documents == 1000
     assert len(refused) > 0
+
+
+def scores(site: Site, name: str) -> list[tuple[str, float]]:
+    hits = Library(site).open(name).search(understand("common other number7 number190 title"), 20)
+    return [(hit.document.id, hit.score) for hit in hits]
+
+
+def test_the_same_version_ranks_the_same_wherever_it_was_made_whole(tmp_path: Path, site: Site) -> None:
+    documents = numbered(200)
+    index_corpus(write(tmp_path / "a.jsonl", documents), "straight", site)
+    index_corpus(write(tmp_path / "b.jsonl", documents[::-1]), "backwards", site, commit_bytes=1000)
+    assert scores(site, "straight") == scores(site, "backwards")
+
+    index_corpus(write(tmp_path / "c.jsonl", [*numbered(50, "other"), *documents[50:]]), "mended", site)
+    many = index_corpus(tmp_path / "a.jsonl", "mended", site)
+    assert (many.changed, many.manifest.stale) == (50, 0)
+    assert scores(site, "mended") == scores(site, "straight")
+
+    few = index_corpus(write(tmp_path / "d.jsonl", [*numbered(5, "other"), *documents[5:]]), "mended", site)
+    assert (few.changed, few.manifest.stale) == (5, 5)
