@@ -10,6 +10,7 @@ about 128k tokens of history.
 import asyncio
 import gc
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -60,7 +61,7 @@ REPLY = {
 
 
 class Serving(asyncio.Protocol):
-    """Just enough HTTP: one canned reply for each request, after `delay` seconds."""
+    """Just enough HTTP: one canned reply for each request, after about `delay` seconds."""
 
     delay = 0.0
     answer = b""
@@ -81,7 +82,9 @@ class Serving(asyncio.Protocol):
         if self.left <= 0:
             self.left = 0
             if self.delay:
-                asyncio.get_running_loop().call_later(self.delay, self.transport.write, self.answer)
+                asyncio.get_running_loop().call_later(
+                    self.delay * random.uniform(0.5, 1.5), self.transport.write, self.answer
+                )
             else:
                 self.transport.write(self.answer)
 
@@ -223,7 +226,7 @@ async def bare(port: int, turns: int, size: int, lockstep: bool) -> dict[str, An
 
 
 async def memory(port: int, turns: int, size: int, rollouts: int) -> dict[str, Any]:
-    """Peak memory with all rollouts at their last call, against the bytes of their texts."""
+    """Peak memory of all rollouts in flight, to their end, against the bytes of their texts."""
     records = [record_of(i, turns) for i in range(rollouts)]
     gc.collect()
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -279,7 +282,7 @@ def run() -> list[dict[str, Any]]:
         long_ours, long_bare = a_turn(port, 100, 5120)
         pairs = [(measured("ours", port, 105, 5120, 1), measured("bare", port, 105, 5120, 1)) for _ in range(ROUNDS)]
     own = {t: statistics.median(at_turn(o, t) - at_turn(b, t) for o, b in pairs) for t in (10, 100)}
-    with endpoint(delay=0.5) as port:
+    with endpoint(delay=1.0) as port:
         held = measured("memory", port, 100, 5120, 200)
     return [
         row("orchestration/loop_turn_20", short_ours, short_bare, "ms CPU/turn", "<=4.5"),

@@ -44,9 +44,10 @@ async def run_agent(
                 await journal.turn(record.turn())
             if stop is not None:
                 break
-        return record.freeze(stop, record.submission or await standing(record, session))
+        submission = record.submission or await standing(record, session)
     finally:
         await close(session, record)
+    return record.freeze(stop, submission)
 
 
 async def query(record: Record, model: Model, sampling: Mapping[str, Any]) -> StopReason | None:
