@@ -1,12 +1,14 @@
 """The engine: claims jobs, runs them at once up to a bound for each kind, tells the store what came of them.
 
 It knows nothing of what a job does: a `Handler` for each kind does. One engine serves one event loop; several
-processes may run one each against the same database. Embedded mode is an engine inside the service.
+processes may run one each against the same database. Embedded mode is an engine inside the service. Where messages
+carry the work, `take` claims what a message names, and the engine asks the database only when messages fail to come.
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,19 +90,31 @@ class Engine:
         concurrency: Mapping[JobKind, int],
         timing: Timing = Timing(),
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        carried: bool = False,
     ) -> None:
+        """`carried`: messages name what to claim (`take`). The database is asked only while there is room and none
+        has come for `Timing.poll` seconds."""
         self.store = store
         self.handlers = handlers
         self.worker = worker
         self.concurrency = concurrency
         self.timing = timing
+        self.carried = carried
+        self._monotonic = monotonic
         self._clock = StepClock(monotonic, timing.lease / 3)
         self._running: dict[Claim, asyncio.Task[None]] = {}
         self._gone: dict[Claim, Literal["cancelled", "lost", "stopping"]] = {}
+        self._claiming: Counter[JobKind] = Counter()
+        """Places held for claims that are under way."""
+        self._waiting = 0
+        self._message_at = monotonic()
+        self._freed = asyncio.Event()
         self._dry: set[JobKind] = set()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
 
     @property
     def running(self) -> int:
@@ -117,10 +131,41 @@ class Engine:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._look)
 
+    async def take(self, job: str, attempt: int, kind: JobKind) -> bool:
+        """Wait for a place, claim what a message names and work on it to its end.
+
+        False where there was nothing to do: it is claimed, cancelled, paused or done, or this engine stops. Whoever
+        sent the message asks again for what is still due then.
+        """
+        self._waiting += 1
+        try:
+            while not self._stopping and self._free(kind) <= 0:
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self._waiting -= 1
+        if self._stopping:
+            return False
+        self._message_at = self._monotonic()
+        self._claiming[kind] += 1
+        try:
+            claim = await self._call(self._claim_one_now, job, attempt)
+            working = None if claim is None else self._start(claim)
+        except SQLAlchemyError as e:
+            log.error("worker %s cannot claim %s, which will be sent again: %s", self.worker, job, e)
+            return False
+        finally:
+            self._claiming[kind] -= 1
+            self._freed.set()
+        if working is None:
+            return False
+        await asyncio.wait([working])
+        self._message_at = self._monotonic()
+        return True
+
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
         unlisten = self.store.on_queued(self.wake)
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
         beating = asyncio.create_task(self._beat(), name="heartbeat")
         try:
             while not self._stopping:
@@ -140,6 +185,15 @@ class Engine:
     def _look(self) -> None:
         self._dry.clear()
         self._changed.set()
+        self._freed.set()
+
+    def _free(self, kind: JobKind) -> int:
+        busy = sum(claim.kind == kind for claim in self._running)
+        return self.concurrency.get(kind, 1) - busy - self._claiming[kind]
+
+    def _start(self, claim: Claim) -> "asyncio.Task[None]":
+        self._running[claim] = task = asyncio.create_task(self._work(claim), name=claim.job)
+        return task
 
     async def _rest(self) -> None:
         """Until something changed, or the poll is due."""
@@ -152,21 +206,29 @@ class Engine:
 
     async def _claim(self) -> None:
         """Fill the free places of every kind that is not known to be empty."""
+        if self.carried and (self._waiting or self._monotonic() - self._message_at < self.timing.poll):
+            return
         for kind in self.handlers:
-            busy = sum(claim.kind == kind for claim in self._running)
-            free = self.concurrency.get(kind, 1) - busy
+            free = self._free(kind)
             if free <= 0 or kind in self._dry:
                 continue
             self._dry.add(kind)  # before the question: what is queued while it is asked makes it wet again
+            self._claiming[kind] += free
             try:
                 claims = await self._call(self._claim_now, kind, free)
             except SQLAlchemyError as e:
                 log.error("worker %s cannot claim, trying again: %s", self.worker, e)
                 return
+            finally:
+                self._claiming[kind] -= free
+                self._freed.set()
             if len(claims) == free:
                 self._dry.discard(kind)
             for claim in claims:
-                self._running[claim] = asyncio.create_task(self._work(claim), name=claim.job)
+                self._start(claim)
+
+    def _claim_one_now(self, job: str, attempt: int) -> Claim | None:
+        return self.store.claim_one(self.worker, job, attempt, self.store.now(), self.timing.lease)
 
     def _claim_now(self, kind: JobKind, n: int) -> tuple[Claim, ...]:
         return self.store.claim(self.worker, (kind,), n, self.store.now(), self.timing.lease)
@@ -184,6 +246,7 @@ class Engine:
             del self._running[claim]
             self._gone.pop(claim, None)
             self._changed.set()
+            self._freed.set()
 
     async def _outcome(self, claim: Claim) -> Outcome:
         try:

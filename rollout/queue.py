@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from envs.errors import FailureClass
 from envs.score import Score
+from rollout import queue_sql
 from rollout.ids import trajectory_id
+from rollout.queue_sql import QUEUED, RUNNING
 from rollout.requeue import LONGEST_DELAY, delay_after
 from rollout.runs import Applied, Claim, JobKind, RunSpec
 from rollout.schema import attempts, jobs, runs
@@ -30,27 +32,23 @@ class Queue(Runs, Trajectories):
         self, worker: str, kinds: Sequence[JobKind], n: int, now: float, lease_seconds: float
     ) -> tuple[Claim, ...]:
         """Up to `n` due jobs of these kinds, by their run's priority, then age. No job is given to two workers."""
+        claims: list[Claim] = []
         with self.write() as c:
-            claims: list[Claim] = []
             for run in self._runs_with_due(c, kinds, now):
                 if len(claims) == n:
                     break
-                due = _due(sa.select(jobs.c.id), run, kinds, now).limit(n - len(claims))
-                claims += self._take(c, due.with_for_update(skip_locked=True), worker, now, lease_seconds)
-            self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
+                asked = {"p_run": run, "p_kinds": kinds, "p_n": n - len(claims)}
+                take = queue_sql.TAKE_OF_NONE if run is None else queue_sql.TAKE_OF_RUN
+                claims += self._take(c, take, asked, worker, now, lease_seconds)
+            self._emit_running(c, now, claims)
         return tuple(claims)
 
     def claim_one(self, worker: str, job: str, attempt: int, now: float, lease_seconds: float) -> Claim | None:
         """The attempt that a message names; None where it is no longer the job's next, or must not start."""
-        allowed = jobs.c.run_id.is_(None) | sa.exists().where(runs.c.id == jobs.c.run_id, ~runs.c.paused)
-        due = (
-            sa.select(jobs.c.id)
-            .where(jobs.c.id == job, jobs.c.attempt == attempt - 1, _QUEUED, jobs.c.next_attempt_at <= now, allowed)
-            .with_for_update(skip_locked=True)
-        )
+        asked = {"p_job": job, "p_attempt": attempt}
         with self.write() as c:
-            claims = self._take(c, due, worker, now, lease_seconds)
-            self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
+            claims = self._take(c, queue_sql.TAKE_ONE, asked, worker, now, lease_seconds)
+            self._emit_running(c, now, claims)
         return claims[0] if claims else None
 
     def due(self, kinds: Sequence[JobKind], n: int, now: float) -> tuple[tuple[str, int], ...]:
@@ -58,8 +56,9 @@ class Queue(Runs, Trajectories):
         found: list[tuple[str, int]] = []
         with self.read() as c:
             for run in self._runs_with_due(c, kinds, now):
-                query = _due(sa.select(jobs.c.id, jobs.c.attempt + 1), run, kinds, now).limit(n - len(found))
-                found += [(id, attempt) for id, attempt in c.execute(query)]
+                asked = {"p_run": run, "p_kinds": kinds, "p_now": now, "p_n": n - len(found)}
+                query = queue_sql.DUE_OF_NONE if run is None else queue_sql.DUE_OF_RUN
+                found += [(id, attempt) for id, attempt in c.execute(query, asked)]
         return tuple(found)
 
     def renew(self, claims: Iterable[Claim], now: float, lease_seconds: float) -> dict[Claim, Gone]:
@@ -69,7 +68,7 @@ class Queue(Runs, Trajectories):
             return {}
         of = jobs.c
         with self.write() as c:
-            locked = sa.select(of.id).where(of.id.in_(held), _RUNNING).order_by(of.id).with_for_update()
+            locked = sa.select(of.id).where(of.id.in_(held), RUNNING).order_by(of.id).with_for_update()
             beat = {"heartbeat": now, "lease_expires": now + lease_seconds}
             kept = c.execute(
                 jobs.update()
@@ -124,7 +123,7 @@ class Queue(Runs, Trajectories):
         with self.write() as c:
             expired = c.execute(
                 jobs.select()
-                .where(_RUNNING, of.lease_expires < now)
+                .where(RUNNING, of.lease_expires < now)
                 .order_by(of.id)
                 .limit(500)
                 .with_for_update(skip_locked=True)
@@ -141,58 +140,43 @@ class Queue(Runs, Trajectories):
     def settle_clock(self, now: float, lease_seconds: float) -> None:
         """After the clock was set: every lease starts anew, and no next attempt lies beyond the longest delay."""
         with self.write() as c:
-            c.execute(jobs.update().where(_RUNNING).values(lease_expires=now + lease_seconds))
+            c.execute(jobs.update().where(RUNNING).values(lease_expires=now + lease_seconds))
             far = jobs.c.next_attempt_at > now + LONGEST_DELAY
-            c.execute(jobs.update().where(_QUEUED, far).values(next_attempt_at=now))
+            c.execute(jobs.update().where(QUEUED, far).values(next_attempt_at=now))
 
     def _runs_with_due(self, c: sa.Connection, kinds: Sequence[JobKind], now: float) -> Sequence[str | None]:
         """In the order they are served. None stands for jobs of no run; every rollout has one."""
-        due = sa.exists().where(
-            jobs.c.run_id == runs.c.id, jobs.c.kind.in_(kinds), _QUEUED, jobs.c.next_attempt_at <= now
-        )
-        query = (
-            sa.select(runs.c.id)
-            .where(runs.c.finished.is_(None), runs.c.paused.is_(False), due)
-            .order_by(runs.c.priority.desc(), runs.c.id)
-            .limit(_RUNS_AT_ONCE)
-        )
-        found: list[str | None] = [*c.execute(query).scalars()]
+        asked = {"p_kinds": kinds, "p_now": now}
+        found: list[str | None] = [*c.execute(queue_sql.RUNS_WITH_DUE, asked).scalars()]
         return found if set(kinds) == {"rollout"} else [*found, None]
 
     def _take(
-        self, c: sa.Connection, due: sa.Select[Any], worker: str, now: float, lease_seconds: float
+        self,
+        c: sa.Connection,
+        statement: Any,
+        asked: dict[str, Any],
+        worker: str,
+        now: float,
+        lease_seconds: float,
     ) -> list[Claim]:
-        of = jobs.c
-        picked = due.cte("picked")  # read once: a subquery might be run anew for each row
-        taken = c.execute(
-            jobs.update()
-            .where(of.id.in_(sa.select(picked.c.id)), _QUEUED)
-            .values(
-                state="running",
-                attempt=of.attempt + 1,
-                owner=worker,
-                claimed=now,
-                heartbeat=now,
-                lease_expires=now + lease_seconds,
+        lease = {"p_worker": worker, "p_now": now, "p_expires": now + lease_seconds}
+        claims = [
+            Claim(
+                job=row.id,
+                kind=row.kind,
+                attempt=row.attempt,
+                worker=worker,
+                run=row.run_id,
+                sample=row.sample,
+                group=row.sample_group,
+                payload=row.payload or {},
             )
-            .returning(of.id, of.kind, of.attempt, of.run_id, of.sample, of.sample_group, of.payload)
-        ).all()
-        return sorted(
-            (
-                Claim(
-                    job=row.id,
-                    kind=row.kind,
-                    attempt=row.attempt,
-                    worker=worker,
-                    run=row.run_id,
-                    sample=row.sample,
-                    group=row.sample_group,
-                    payload=row.payload or {},
-                )
-                for row in taken
-            ),
-            key=lambda claim: claim.job,
-        )
+            for row in c.execute(statement, asked | lease)
+        ]
+        return sorted(claims, key=lambda claim: claim.job)
+
+    def _emit_running(self, c: sa.Connection, now: float, claims: Sequence[Claim]) -> None:
+        self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
 
     def _end(
         self,
@@ -295,19 +279,6 @@ class Queue(Runs, Trajectories):
             "trajectory_id": kept,
         }
         self.insert_new(c, attempts, [values])
-
-
-_QUEUED = jobs.c.state == sa.literal_column("'queued'")  # literal, so that the partial indexes serve
-_RUNNING = jobs.c.state == sa.literal_column("'running'")
-_RUNS_AT_ONCE = 64
-
-
-def _due(query: sa.Select[Any], run: str | None, kinds: Sequence[JobKind], now: float) -> sa.Select[Any]:
-    """The jobs of one run (None: of no run) that wait and may start, the first first."""
-    of = jobs.c
-    mine = of.run_id.is_(None) if run is None else of.run_id == run
-    due = query.where(mine, of.kind.in_(kinds), _QUEUED, of.next_attempt_at <= now)
-    return due.order_by(of.priority.desc(), of.next_attempt_at, of.id)
 
 
 def _standing(row: sa.Row[Any] | None, claim: Claim) -> Applied:

@@ -1,0 +1,71 @@
+"""The statements that claim, built once: putting them together anew costs more than the database takes for them.
+
+Their parameters: `p_kinds`, `p_now`, `p_run`, `p_n`, `p_job`, `p_attempt`, `p_worker`, `p_expires`.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollout.schema import jobs, runs
+
+_RUNS_AT_ONCE = 64
+
+QUEUED = jobs.c.state == sa.literal_column("'queued'")  # literal, so that the partial indexes serve
+RUNNING = jobs.c.state == sa.literal_column("'running'")
+
+_job = jobs.c
+_kinds = _job.kind.in_(sa.bindparam("p_kinds", expanding=True))
+_started = QUEUED & (_job.next_attempt_at <= sa.bindparam("p_now", type_=sa.Double))
+_of_run = _job.run_id == sa.bindparam("p_run", type_=sa.Text)
+_of_none = _job.run_id.is_(None)
+_n = sa.bindparam("p_n", type_=sa.Integer)
+
+RUNS_WITH_DUE = (
+    sa.select(runs.c.id)
+    .where(
+        runs.c.finished.is_(None),
+        runs.c.paused.is_(False),
+        sa.exists().where(_job.run_id == runs.c.id, _kinds, _started),
+    )
+    .order_by(runs.c.priority.desc(), runs.c.id)
+    .limit(_RUNS_AT_ONCE)
+)
+"""Runs that a claim would take from, in the order they are served."""
+
+
+def _first(mine: sa.ColumnElement[bool], *columns: Any) -> sa.Select[Any]:
+    query = sa.select(*columns).where(mine, _kinds, _started)
+    return query.order_by(_job.priority.desc(), _job.next_attempt_at, _job.id).limit(_n)
+
+
+def _take(due: sa.Select[Any]) -> Any:
+    picked = due.with_for_update(skip_locked=True).cte("picked")  # read once: a subquery might be run for each row
+    now = sa.bindparam("p_now", type_=sa.Double)
+    return (
+        jobs.update()
+        .where(_job.id.in_(sa.select(picked.c.id)), QUEUED)
+        .values(
+            state="running",
+            attempt=_job.attempt + 1,
+            owner=sa.bindparam("p_worker", type_=sa.Text),
+            claimed=now,
+            heartbeat=now,
+            lease_expires=sa.bindparam("p_expires", type_=sa.Double),
+        )
+        .returning(_job.id, _job.kind, _job.attempt, _job.run_id, _job.sample, _job.sample_group, _job.payload)
+    )
+
+
+DUE_OF_RUN = _first(_of_run, _job.id, _job.attempt + 1)
+DUE_OF_NONE = _first(_of_none, _job.id, _job.attempt + 1)
+TAKE_OF_RUN = _take(_first(_of_run, _job.id))
+TAKE_OF_NONE = _take(_first(_of_none, _job.id))
+TAKE_ONE = _take(
+    sa.select(_job.id).where(
+        _job.id == sa.bindparam("p_job", type_=sa.Text),
+        _job.attempt == sa.bindparam("p_attempt", type_=sa.Integer) - 1,
+        _started,
+        _of_none | sa.exists().where(runs.c.id == _job.run_id, runs.c.paused.is_(False)),
+    )
+)
