@@ -14,6 +14,7 @@ from api.run_recipes import compile_finished_runs
 from api.service import Service
 from envs.environment import Environment
 from rollout.engine import Engine, Outcome, Timing
+from rollout.journal import FolderJournals
 from rollout.runs import Claim
 from rollout.worker import RolloutHandler
 
@@ -34,7 +35,13 @@ async def embedded(service: Service) -> AsyncIterator[None]:
         engine = Engine(
             service.store,
             {
-                "rollout": RolloutHandler(service.store, environments, models, service=service.label),
+                "rollout": RolloutHandler(
+                    service.store,
+                    environments,
+                    models,
+                    service=service.label,
+                    journals=FolderJournals(settings.journals, fsync=settings.fsync),
+                ),
                 "compile_shard": compiles,
             },
             worker=f"{socket.gethostname()}:{os.getpid()}",

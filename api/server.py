@@ -13,6 +13,8 @@ from api.embedded import embedded
 from api.service import Service, open_service
 from api.settings import Settings
 
+log = logging.getLogger(__name__)
+
 
 class NotOpen(Exception):
     """The service must not, or cannot, listen there. The words say why and the way out."""
@@ -31,6 +33,7 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """Blocks until SIGTERM or SIGINT. Raises `NotOpen`."""
     check_open(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     listening = listen(settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -57,6 +60,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first asks for a graceful end, a second Ctrl-C for an immediate one; the process then ends as usual,
         and not by the signal."""
+        log.warning("%s: ending within %.0f s", signal.Signals(sig).name, self.service.settings.shutdown_seconds)
         self.service.closing = True
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True

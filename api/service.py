@@ -71,5 +71,5 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """Makes the home folder and brings the database up to date."""
     settings.home.mkdir(parents=True, exist_ok=True)
     blobs = FolderBlobs(settings.blobs)
-    with Store.open(settings.database, blobs) as store:
+    with Store.open(settings.database, blobs, fsync=settings.fsync) as store:
         yield Service(settings, store, blobs)

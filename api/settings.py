@@ -47,6 +47,9 @@ class Settings(BaseModel):
         default=None, description="Where the command looks for the service. Default: `http://127.0.0.1:PORT`."
     )
     key: SecretStr | None = Field(default=None, description="Bearer key that the command shows to the service.")
+    fsync: bool = Field(
+        default=False, description="Whether what is kept survives loss of power, and not only the death of a process."
+    )
     concurrency: int = Field(default=16, ge=1, description="Rollouts in flight at once in this process.")
     compile_workers: int = Field(default=1, ge=1, description="Compilations at work at once in this process.")
     max_task_bytes: int = Field(default=32 << 20, ge=1024, description="Longest single line of a task file, in bytes.")
@@ -90,6 +93,10 @@ class Settings(BaseModel):
     @property
     def blobs(self) -> Path:
         return self.home / "blobs"
+
+    @property
+    def journals(self) -> Path:
+        return self.home / "journals"
 
     @property
     def datasets(self) -> Path:

@@ -1,12 +1,14 @@
 """Datasets over real HTTP: files with ETag, Range and HEAD, examples back to their trajectory, a pull that resumes."""
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+DEMO = Path(__file__).parents[2] / "demo"
 FILE = "search_agent_data.jsonl"
 
 
@@ -136,3 +138,23 @@ def test_a_run_without_a_right_answer_publishes_an_empty_version_with_its_drops(
     compiled = served.trajc.json("compile", served.run["id"], "--name", "without-oracle")
     assert compiled["accounts"]["published"] == 0
     assert compiled["accounts"]["trajectories_dropped"] == {"oracle": 8}
+
+
+def test_a_run_that_names_a_recipe_becomes_a_dataset_when_it_is_done(served: Any, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"include_oracle": true, "token_budget": 32768}')
+    tasks = DEMO / "search" / "tasks.jsonl"
+    how = ("--env", "search", "--model", "oracle", "--base-url", served.oracle, "--name", "by recipe")
+    run = served.trajc.json("run", tasks, *how, "--recipe", recipe)
+    for _ in range(300):
+        found = httpx.get(f"{served.trajc.url}/v1/datasets/by-recipe")
+        if found.status_code == 200:
+            break
+        time.sleep(0.1)
+    assert found.json()["versions"][0]["accounts"]["published"] == 8
+    compilations = served.trajc.get("/v1/compilations")["items"]
+    assert [c["recipe"]["runs"] for c in compilations if c["dataset"] == "by-recipe"] == [[run["id"]]]
+
+    recipe.write_text('{"token_budgets": 1}')
+    refused = served.trajc("run", tasks, *how, "--recipe", recipe, code=1)
+    assert "token_budgets" in refused.stderr
