@@ -51,19 +51,20 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     frame = _frame(template, question)
     room = recipe.token_budget - overhead - target_tokens - count(frame[0]) - count(frame[1])
     spent = sum(p.known.tokens for p in needed)
-    if spent > room:
+    if spent > room and renderer.tokenizer.additive:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
     placed = [*needed, *_distractors(material, needed, recipe, renderer, evaluation, room, spent, left_out)]
 
     while True:
         ordered = arrange(placed, recipe.seed, trajectory_hash, recipe.placement)
         pieces = _pieces(ordered, len(frame[0].encode()))
-        prompt_tokens = (
-            count(frame[0]) + sum(p.tokens for p in pieces) + count(frame[1])
-            if renderer.tokenizer.additive
-            else count(_joined(frame, pieces, renderer))
-        )
-        tokens = overhead + prompt_tokens + target_tokens
+        if renderer.tokenizer.additive:
+            prompt_tokens = count(frame[0]) + sum(p.tokens for p in pieces) + count(frame[1])
+            tokens = overhead + prompt_tokens + target_tokens
+        else:
+            prompt = _joined(frame, pieces, renderer)
+            prompt_tokens = count(prompt)
+            tokens = count(chat.before + prompt + chat.between) + target_tokens + count(chat.end + chat.after)
         if tokens <= recipe.token_budget:
             break
         if len(placed) == len(needed):

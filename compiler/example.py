@@ -65,7 +65,7 @@ class Example(Frozen):
     """Of the prompt's own text."""
     target_tokens: int
     tokens: int
-    """With the chat template."""
+    """With the chat template; prompt and target encoded apart, as they are when a model is asked and replies."""
     pieces: tuple[Piece, ...]
     sketch: str = ""
     """Of the needed evidence (compiler.sketch), as hex."""

@@ -111,6 +111,7 @@ def _write(
         "warnings": [ANSWER_ONLY] if recipe.target == "answer_only" else [],
         "code": code_version(),
         "tokenizer": {"name": renderer.tokenizer.name, "identity": renderer.tokenizer.identity},
+        "decontamination": _digests(recipe),
         "templates": {t.id: hashlib.sha256(t.text.encode()).hexdigest() for t in BY_ID.values()},
         "accounts": accounts.model_dump(),
         "statistics": report,
@@ -140,6 +141,12 @@ def _examples(recipe: Recipe, selection: Selection, renderer: Renderer, folder: 
                 baselines.copy(turns)
             statistics.add(example)
     return statistics
+
+
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """What the evaluation files held."""
+    names = recipe.decontamination.files if recipe.decontamination else ()
+    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names}
 
 
 def code_version() -> dict[str, str]:

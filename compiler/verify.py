@@ -184,7 +184,8 @@ class _Rows:
             yield "the placed bytes are not what its steps make of its blob"
 
     def _counts(self, row: dict[str, Any]) -> Iterator[str]:
-        tokens = self._count(conversation(self._recipe["chat_template"], row["prompt"], target(row)))
+        given, reply = conversation(self._recipe["chat_template"], row["prompt"], target(row))
+        tokens = self._count(given) + self._count(reply)
         self.tokens += tokens
         found = (self._count(row["prompt"]), self._count(target(row)), tokens)
         if found != (row["prompt_tokens"], row["target_tokens"], row["tokens"]):

@@ -45,7 +45,7 @@ def checks(recipe: Row, decode: Decode) -> dict[str, Check]:
             yield "its labels do not decode to the target"
         if loss != list(range(loss[0], loss[-1] + 1)) or any(row["labels"][i] != row["input_ids"][i] for i in loss):
             yield "its labels are not one stretch of its ids"
-        if decode(row["input_ids"]) != _nfc(conversation(chat, example["prompt"], target(example))):
+        if decode(row["input_ids"]) != _nfc("".join(conversation(chat, example["prompt"], target(example)))):
             yield "its ids do not decode to the conversation"
         if not len(row["input_ids"]) == len(row["labels"]) == row["length"] == example["tokens"]:
             yield "its length is not the example's token count"

@@ -87,8 +87,8 @@ def recounter(name: str, tokenizer_json: Path | None) -> Recount:
     )
 
 
-def conversation(template: str, prompt: str, target: str) -> str:
-    """Both messages as the chat template writes them."""
+def conversation(template: str, prompt: str, target: str) -> tuple[str, str]:
+    """Both messages as the chat template writes them: what a model is shown, and what it writes. Encoded apart."""
     if template == "none":
-        return prompt + target
-    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{target}<|im_end|>\n"
+        return prompt, target
+    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n", f"{target}<|im_end|>\n"

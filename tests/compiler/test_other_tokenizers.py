@@ -26,7 +26,7 @@ def words(tmp_path: Path) -> str:
 
 def test_whole_counts_are_used_and_verified(compiled: Any, world: Any, words: str) -> None:
     assert not load_tokenizer(words).additive
-    recipe = Recipe(tokenizer=words, chat_template="none", token_budget=150)
+    recipe = Recipe(tokenizer=words, chat_template="none", token_budget=250)
     published = compiled(world.search(), world.sql(), world.swe(), recipe=recipe)
     assert published.accounts.published == 3
     assert verify(published.path, world.blobs).faults == ()
