@@ -132,6 +132,7 @@ class SweEnvironment:
             workdir=world.workdir,
             user="agent" if base else "root",
             seed=data,
+            clear=not base,
             labels={"service": "trajc", "host": socket.gethostname(), **owner},
             requires=frozenset(self._settings.get("required_limits", ("network", "filesystem", "time"))),
             network=bool(self._settings.get("network", False)),

@@ -39,6 +39,9 @@ class SandboxSpec:
     user: str = "agent"
     seed: bytes = b""
     """A tar archive that is unpacked at / before the agent's first command."""
+    clear: bool = False
+    """Whether what the image itself holds in `workdir` goes first: every file under version control and the history,
+    or everything where there is none. What was built there and is not under version control stays."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Who owns it (service, run, rollout, attempt): what a reaper reads after a crash."""
     network: bool = False

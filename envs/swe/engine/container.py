@@ -22,6 +22,13 @@ ENFORCES: frozenset[Limit] = frozenset(
 )
 SWEEP_SECONDS = 20.0
 HAND_OVER_SECONDS = 30.0
+CLEAR_SECONDS = 60.0
+CLEAR = """
+cd "$0" 2>/dev/null || exit 0
+[ -e .git ] || exec find . -mindepth 1 -delete
+git -c safe.directory="*" ls-files -z > /tmp/.tracked && xargs -0 rm -f -- < /tmp/.tracked || exit 1
+rm -rf .git /tmp/.tracked
+"""
 BASE_FILES = "var"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (
@@ -41,6 +48,15 @@ class DockerSandbox(Machine):
     @property
     def id(self) -> str:
         return str(self.container.id)
+
+    async def clear(self) -> None:
+        """Put the seed in the place of what the image had under version control. Raises `SandboxError`."""
+        output = await self.execute(["/bin/sh", "-c", CLEAR, self._spec.workdir], CLEAR_SECONDS)
+        if not output.ok:
+            words = output.data.decode("utf-8", "replace").strip()[-300:]
+            raise SandboxError(f"{self._spec.workdir} of {self._spec.image} could not be cleared: {words}")
+        with engine_words("putting the repository into the container"):
+            await self.container.put_archive("/", self._spec.seed)  # type: ignore[no-untyped-call]
 
     async def prepare(self) -> None:
         """Open what a hand-over will need: a shell, and somebody who unpacks the seed."""

@@ -65,14 +65,17 @@ class DockerSandboxes:
             with engine_words(what):
                 config = container_config(spec, time.time() + spec.seconds)
                 container = await self.client.containers.create(config)
-                if spec.seed:
+                if spec.seed and not spec.clear:
                     await container.put_archive("/", spec.seed)  # type: ignore[no-untyped-call]
                 await container.start()
+            sandbox = DockerSandbox(container, spec)
+            if spec.clear:
+                await sandbox.clear()
         except BaseException:
             if container is not None:
                 await asyncio.shield(remove(container))
             raise
-        return DockerSandbox(container, spec)
+        return sandbox
 
     async def close(self) -> None:
         if self._client is not None:

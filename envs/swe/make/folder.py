@@ -6,7 +6,7 @@
 `measure` finds the test ids by running the suite, where they are not known beforehand.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,8 +120,7 @@ def assemble(
         for path, file in healthy.items()
         if path in told or belongs_to_tests(path)
     }
-    changed = [path for path in sorted(set(healthy) | set(broken)) if healthy.get(path) != broken.get(path)]
-    gold = "".join(diff(path, _text(broken.get(path)), _text(healthy.get(path))) for path in changed)
+    gold = reverse_diff(healthy, broken)
     reference = SweReference(
         gold_patch=gold,
         hidden_tests=hidden,
@@ -140,6 +139,12 @@ def assemble(
         limits=limits or Limits(),
     )
     return task, Reference(data=reference.model_dump(mode="json"))
+
+
+def reverse_diff(healthy: Mapping[str, File], broken: Mapping[str, File]) -> str:
+    """The patch that makes the broken files healthy again."""
+    changed = [path for path in sorted(set(healthy) | set(broken)) if healthy.get(path) != broken.get(path)]
+    return "".join(diff(path, _text(broken.get(path)), _text(healthy.get(path))) for path in changed)
 
 
 def _text(file: File | None) -> str | None:

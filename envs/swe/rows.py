@@ -1,0 +1,171 @@
+"""Rows of SWE-bench and SWE-smith as tasks.
+
+Both name a repository, a patch, an issue and test ids. SWE-bench's `patch` mends and `test_patch` brings the hidden
+tests; SWE-smith's `patch` breaks a healthy repository, and mending is taking it back. The files come from a local
+clone at `base_commit`, or from the image that belongs to the row.
+"""
+
+import asyncio
+import io
+import os
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import orjson
+
+from envs.blobs import BlobStore
+from envs.errors import TaskError
+from envs.swe.engine.container import remove
+from envs.swe.engine.words import engine_words
+from envs.swe.gitdir import File
+from envs.swe.make.folder import reverse_diff
+from envs.swe.make.suite import PYTEST, belongs_to_tests
+from envs.swe.patch import touched
+from envs.swe.tree import files_of_folder, media, safe_path, store_tree
+from envs.swe.world import SweReference, SweWorld
+from envs.task import Limits, Reference, Task
+
+
+def task_of_row(
+    row: Mapping[str, Any],
+    files: Mapping[str, File],
+    blobs: BlobStore,
+    *,
+    image: str | None = None,
+    workdir: str = "/testbed",
+    command: str = PYTEST,
+    limits: Limits | None = None,
+    split: str = "train",
+) -> tuple[Task, Reference]:
+    """`files` is the repository at the row's base. Raises `TaskError` naming the row and the field."""
+    name = str(row.get("instance_id") or "row without instance_id")
+    repository, issue, patch = (_text(row, name, key) for key in ("repo", "problem_statement", "patch"))
+    failing = _ids(row, name, "FAIL_TO_PASS")
+    if not failing:
+        raise TaskError(f"{name}: FAIL_TO_PASS names no test")
+    tests = str(row.get("test_patch") or "")
+    if "test_patch" in row:
+        broken, gold = dict(files), patch
+        hidden = patched(files, tests, f"{name}: test_patch")
+        paths = [path for path in touched(tests) if path in hidden]
+    else:
+        broken = patched(files, patch, f"{name}: patch")
+        gold = reverse_diff(files, broken)
+        hidden = dict(files)
+        told = {id.partition("::")[0] for id in failing}
+        broken = {path: file for path, file in broken.items() if path not in told}
+        paths = [path for path in files if path in told or belongs_to_tests(path)]
+    reference = SweReference(
+        gold_patch=gold,
+        hidden_tests={path: blobs.put(hidden[path].data, *media(hidden[path].data)).hash for path in paths},
+        fail_to_pass=failing,
+        pass_to_pass=_ids(row, name, "PASS_TO_PASS"),
+        test_command=command,
+        test_seconds=1800,
+    )
+    world = SweWorld(
+        repository=repository,
+        tree=store_tree(broken, blobs),
+        image=image or row.get("image_name") or None,
+        workdir=workdir,
+    )
+    task = Task(
+        id=name,
+        environment="swe",
+        question=issue,
+        world=world.model_dump(mode="json"),
+        split=split,
+        group=repository,
+        limits=limits or Limits(),
+    )
+    return task, Reference(data=reference.model_dump(mode="json"))
+
+
+def files_of_commit(clone: Path, commit: str) -> dict[str, File]:
+    """A commit's files from a local clone. Raises `TaskError` with git's words."""
+    done = _git(clone, "archive", "--format=tar", commit)
+    if done.returncode:
+        raise TaskError(f"{clone} has no commit {commit}: {done.stderr.decode('utf-8', 'replace').strip()}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        return _tar_files(tar, "")
+
+
+async def files_of_image(client: aiodocker.Docker, image: str, workdir: str = "/testbed") -> dict[str, File]:
+    """What an image holds in `workdir`, without version control. Raises `SandboxError`."""
+    with engine_words(f"reading {workdir} of {image}"):
+        container = await client.containers.create({"Image": image, "Cmd": ["true"]})
+        try:
+            tar = await container.get_archive(workdir)
+        finally:
+            await remove(container)
+    top = workdir.rstrip("/").rpartition("/")[2]
+    return await asyncio.to_thread(_tar_files, tar, f"{top}/")
+
+
+def patched(files: Mapping[str, File], patch: str, what: str) -> dict[str, File]:
+    """The files after a patch, applied by git in a folder of its own. Raises `TaskError`."""
+    if not patch.strip():
+        return dict(files)
+    names = [path for path in touched(patch) if safe_path(path)]
+    with tempfile.TemporaryDirectory(prefix="trajc-patch-") as name:
+        folder = Path(name)
+        for path in names:
+            if path in files and files[path].mode != "120000":
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(files[path].data)
+                (folder / path).chmod(0o755 if files[path].mode == "100755" else 0o644)
+        _git(folder, "init", "--quiet")
+        text = patch if patch.endswith("\n") else patch + "\n"
+        done = _git(folder, "apply", "--whitespace=nowarn", "-", stdin=text.encode("utf-8", "surrogateescape"))
+        if done.returncode:
+            raise TaskError(f"{what} does not apply: {done.stderr.decode('utf-8', 'replace').strip()[:400]}")
+        after = files_of_folder(folder)
+    kept = {path: file for path, file in files.items() if path not in names or file.mode == "120000"}
+    return {**kept, **after}
+
+
+def _git(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    settings = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    command = ["git", "-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", *words]
+    try:
+        return subprocess.run(command, cwd=folder, env=settings, input=stdin, capture_output=True, check=False)
+    except OSError as e:
+        raise TaskError(f"git cannot be run here ({e}); install it to read rows") from e
+
+
+def _tar_files(tar: tarfile.TarFile, top: str) -> dict[str, File]:
+    files: dict[str, File] = {}
+    for member in tar:
+        path = member.name.removeprefix("./").removeprefix(top)
+        if not safe_path(path) or "__pycache__" in path.split("/"):
+            continue
+        if member.issym():
+            files[path] = File(member.linkname.encode("utf-8", "surrogateescape"), "120000")
+        elif (handle := tar.extractfile(member) if member.isreg() else None) is not None:
+            files[path] = File(handle.read(), "100755" if member.mode & 0o100 else "100644")
+    return files
+
+
+def _text(row: Mapping[str, Any], name: str, key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise TaskError(f"{name}: {key} is missing or empty")
+    return value
+
+
+def _ids(row: Mapping[str, Any], name: str, key: str) -> tuple[str, ...]:
+    """A list, or a list written as JSON text, as SWE-bench does."""
+    value = row.get(key) or []
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as e:
+            raise TaskError(f"{name}: {key} is no JSON list: {e}") from None
+    if not isinstance(value, Sequence) or not all(isinstance(id, str) for id in value):
+        raise TaskError(f"{name}: {key} is no list of test ids")
+    return tuple(value)
