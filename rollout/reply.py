@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
-from rollout.recover import recover, split_reasoning
+from rollout.recover import Found, recover, split_reasoning
 from rollout.retry import Trouble
 from rollout.trajectory import ToolCall, Usage
 
@@ -76,19 +76,17 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
     if content and reasoning is None and "</think>" in content:
         content, reasoning = split_reasoning(content)
     calls = _calls(message, len(conversation))
+    reasoning = None if reasoning is None else str(reasoning)
     recovered = False
-    if not calls and content and conversation.tools:
-        content, found = recover(content, conversation.tools)
-        calls = tuple(
-            ToolCall(id=_id(len(conversation), i), name=f.name, arguments=f.arguments) for i, f in enumerate(found)
-        )
-        recovered = bool(found)
+    if not calls and conversation.tools:
+        content, reasoning, calls = _recovered(content, reasoning, conversation)
+        recovered = bool(calls)
     prompt_ids = _ids(data.get("prompt_token_ids") or choice.get("prompt_token_ids"))
     output_ids = _ids(choice.get("token_ids"))
     logprobs = _logprobs(choice.get("logprobs"))
     return Reply(
         content=content,
-        reasoning=None if reasoning is None else str(reasoning),
+        reasoning=reasoning,
         tool_calls=calls,
         finish_reason=_text(choice.get("finish_reason")),
         usage=_usage(data.get("usage")),
@@ -101,6 +99,22 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
         output_token_ids=output_ids,
         logprobs=logprobs,
     )
+
+
+def _recovered(
+    content: str | None, reasoning: str | None, conversation: Conversation
+) -> tuple[str | None, str | None, tuple[ToolCall, ...]]:
+    """Content, reasoning and the calls that were left in one of them.
+
+    Reasoning is searched only where it ends with a call and nothing follows it: the model never closed its thinking.
+    """
+    found: tuple[Found, ...] = ()
+    if content:
+        content, found = recover(content, conversation.tools)
+    elif reasoning and reasoning.rstrip().endswith(("</tool_call>", "</function>")):
+        reasoning, found = recover(reasoning, conversation.tools)
+    made = (ToolCall(id=_id(len(conversation), i), name=f.name, arguments=f.arguments) for i, f in enumerate(found))
+    return content, reasoning, tuple(made)
 
 
 def _raw(data: dict[str, Any], choice: dict[str, Any], body: bytes) -> str:

@@ -174,6 +174,19 @@ async def test_tool_calls_left_in_content_are_recovered(serve: Any) -> None:
     assert (await ask(server.base_url)).content == text, "without tools it is only text"
 
 
+async def test_a_tool_call_at_the_end_of_unclosed_thinking_is_recovered(serve: Any) -> None:
+    text = '<tool_call>{"name": "echo", "arguments": {}}</tool_call>'
+    server = await serve(
+        saying({"content": None, "reasoning": f"I will call it.\n{text}"}),
+        saying({"content": None, "reasoning": f"Should I write {text}? No."}),
+        saying({"content": "Done.", "reasoning": f"I could have written {text}"}),
+    )
+    reply = await ask(server.base_url, history(TOOL))
+    assert (reply.reasoning, [c.name for c in reply.tool_calls]) == ("I will call it.", ["echo"])
+    for _ in range(2):
+        assert (await ask(server.base_url, history(TOOL))).tool_calls == ()
+
+
 @pytest.mark.parametrize(
     "fault",
     [
