@@ -4,7 +4,7 @@ All offsets are characters of the text unless a name says bytes. Pure functions.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from envs.search.analysis import SPACELESS, analyzer, term_of
@@ -37,8 +37,7 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
 def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     """Where the terms stand, in order. Plain ASCII goes without an object for every word of the text."""
     if text.isascii():
-        lowered = text.lower()
-        return sorted(place for term in terms for place in _ascii_places(lowered, term))
+        return _ascii_places(text.lower(), terms)
     places = [(t.char_offset_from, t.text) for t in analyzer().pre_tokenize(text).tokens if t.text in terms]
     # Runs of a script without spaces are one long token to the analyzer here: their characters are looked up.
     if spaceless := "".join(t for t in terms if SPACELESS.fullmatch(t)):
@@ -47,17 +46,21 @@ def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     return places
 
 
-def _ascii_places(lowered: str, term: str) -> Iterator[tuple[int, str]]:
+def _ascii_places(lowered: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     """A stem begins its words, but for its last letters (`hope` of `hoping`, `famili` of `families`)."""
-    start = term[: max(2, len(term) - 1)]
-    at = lowered.find(start)
-    while at >= 0:
-        end = at + len(start)
-        while end < len(lowered) and lowered[end].isalnum():
-            end += 1
-        if (at == 0 or not lowered[at - 1].isalnum()) and term_of(lowered[at:end]) == term:
-            yield at, term
-        at = lowered.find(start, end)
+    places, length = [], len(lowered)
+    for term in terms:
+        start = term[:-1] if len(term) > 2 else term
+        at = lowered.find(start)
+        while at >= 0:
+            end = at + len(start)
+            while end < length and lowered[end].isalnum():
+                end += 1
+            if (at == 0 or not lowered[at - 1].isalnum()) and term_of(lowered[at:end]) == term:
+                places.append((at, term))
+            at = lowered.find(start, end)
+    places.sort()
+    return places
 
 
 def _word_start(text: str, at: int) -> int:

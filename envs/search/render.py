@@ -17,10 +17,10 @@ _LISTED = re.compile(r"^\[\d+\] .*\n    id: (.+?)  score: ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Listing:
-    """One query's results, each with the passage that is shown of it."""
+    """One query's results, each with the passage that is shown of it, on one line."""
 
     query: str
-    hits: Sequence[tuple[Hit, Span]]
+    hits: Sequence[tuple[Hit, str]]
     notes: Sequence[str] = ()
 
 
@@ -33,13 +33,13 @@ def listing(shown: Listing) -> str:
     lines = [f"Results for: {_line(shown.query, 300)}", *(f"({note})" for note in shown.notes)]
     if not shown.hits:
         lines.append("No results. Try other or fewer words.")
-    for hit, span in shown.hits:
+    for hit, passage in shown.hits:
         document = hit.document
         url = f"  url: {_line(document.url)}" if document.url else ""
         lines += [
             f"[{hit.rank}] {_line(document.title, 300)}",
             f"    id: {document.id}  score: {hit.score:.4f}{url}",
-            f"    {excerpt(document.text, span)}",
+            f"    {passage}",
         ]
     return "\n".join(lines)
 

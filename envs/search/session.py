@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 from envs.errors import EnvironmentFailure, boundary
@@ -63,13 +64,15 @@ class SearchSession:
 
     def _search(self, asked: Asked, embedded: list[list[float] | None]) -> ToolResult:
         queries, top_k, notes = asked
-        texts, evidence = [f"({note})" for note in notes], []
+        texts = [f"({note})" for note in notes]
+        evidence: list[Evidence] = []
         for query, vector in zip(queries, embedded, strict=True):
             words = understand(query)
             found = ranked(self._corpus, words, top_k, self._meaning, vector)
-            hits = [(hit, self._passage(hit, words)) for hit in found]
-            texts.append(render.listing(render.Listing(query, hits, _notes(words))))
-            evidence += [self._listed(hit, span, query) for hit, span in hits]
+            spans = [best_passage(hit.document.text, words.terms, self._settings.snippet_chars) for hit in found]
+            passages = [render.excerpt(hit.document.text, span) for hit, span in zip(found, spans, strict=True)]
+            texts.append(render.listing(render.Listing(query, list(zip(found, passages, strict=True)), _notes(words))))
+            evidence += map(self._listed, found, spans, passages, repeat(query))
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))
 
     def _open(self, asked: Visit | Find) -> ToolResult:
@@ -81,10 +84,7 @@ class SearchSession:
             return read(document, blob, version, asked.page, self._settings.page_chars)
         return look_for(document, blob, version, asked.pattern, self._settings.page_chars)
 
-    def _passage(self, hit: Hit, words: Words) -> Span:
-        return best_passage(hit.document.text, words.terms, self._settings.snippet_chars)
-
-    def _listed(self, hit: Hit, span: Span, query: str) -> Evidence:
+    def _listed(self, hit: Hit, span: Span, passage: str, query: str) -> Evidence:
         document = hit.document
         blob = self._blobs.reference(self._corpus.version, document)
         return Evidence(
@@ -95,7 +95,7 @@ class SearchSession:
             coverage=coverage(blob, byte_ranges(document.text, [span])),
             blob=blob,
             title=document.title,
-            snippet=render.excerpt(document.text, span),
+            snippet=passage,
             query=query,
             rank=hit.rank,
             score=hit.score,

@@ -94,7 +94,7 @@ class WebSession:
         for query in queries:
             found = await self._web.provider.search(query, top_k) if query.strip() else []
             hits = [Hit(rank, r.score, Document(r.url, r.title, r.snippet)) for rank, r in enumerate(found, 1)]
-            shown = [(hit, (0, len(hit.document.text))) for hit in hits]
+            shown = [(hit, render.excerpt(hit.document.text, (0, len(hit.document.text)))) for hit in hits]
             texts.append(render.listing(render.Listing(query, shown)))
             evidence += [_listed(result, rank, query) for rank, result in enumerate(found, 1)]
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))
