@@ -52,27 +52,26 @@ class Engine:
     """Owns the connection; each statement gets a cursor of its own."""
 
     def __init__(self, path: Path, manifest: Manifest, seconds: float = 30, memory: str = MEMORY) -> None:
-        self._open = partial(open_locked, path, seconds, memory)
+        self._opener = partial(open_locked, path, seconds, memory)
         self._dialect: str | None = None
         self._opened: Any = None
         self._manifest = manifest
         self._guard = Guard(manifest)
-        self._secrets = re.compile(
-            "|".join(re.escape(str(p)) for p in (path, path.parent, f"{path.stem}.main.", path.stem))
-        )
+        self._home = f"{path.stem}.main."
+        self._secrets = re.compile("|".join(re.escape(str(p)) for p in (path, path.parent, path.stem)))
 
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()
 
-    def _connection(self, dialect: str | None) -> Any:
-        """DuckDB opens a file once in a process, and its settings are locked: another dialect's manners need the
-        database opened anew."""
+    def open(self, dialect: str | None) -> Any:
+        """The connection with that dialect's manners. DuckDB opens a file once in a process, and its settings are
+        locked: another dialect's manners need the database opened anew."""
         manners = dialect if dialect in MANNERS else None
         if self._opened is None or manners != self._dialect:
             self.close()
             self._opened = None
-            self._opened, self._dialect = self._open(dialect=manners), manners
+            self._opened, self._dialect = self._opener(dialect=manners), manners
         return self._opened
 
     def run(self, ask: Ask) -> bytes:
@@ -122,7 +121,7 @@ class Engine:
             return self._execute(self._guard.check(loose), ask, f"{verb} {loose}" if verb else loose, loose)
 
     def _execute(self, checked: Checked, ask: Ask, statement: str, note: str = "") -> bytes:
-        cursor = self._connection(ask.dialect).cursor()
+        cursor = self.open(ask.dialect).cursor()
         try:
             if checked.tree.find(exp.Rand, exp.Uuid):
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")
@@ -156,12 +155,12 @@ class Engine:
     def _plan(self, rows: list[bytes]) -> list[bytes]:
         """EXPLAIN's drawing, a row for each line, without the file's name before each table."""
         drawn = "\n".join(orjson.loads(row)[1].rstrip("\n") for row in rows)
-        return [orjson.dumps([self._secrets.sub("", line)]) for line in drawn.splitlines()]
+        return [orjson.dumps([line.replace(self._home, "")]) for line in drawn.splitlines()]
 
     def _words(self, error: duckdb.Error) -> str:
         if isinstance(error, duckdb.InterruptException):
             return "the query ran out of time and was stopped"
-        words = self._secrets.sub(self._manifest.database, str(error))
+        words = self._secrets.sub(self._manifest.database, str(error).replace(self._home, ""))
         words = words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + " ..."
         return words + self._hint(words)
 

@@ -25,7 +25,8 @@ from envs.errors import EnvironmentFailure, SandboxError
 from envs.sql.connection import MEMORY
 from envs.sql.engine import Ask
 from envs.sql.reply import Failed, Reply, parse_reply
-from envs.sql.worker import BEGUN, HEAD, send
+from envs.sql.wire import receive, send
+from envs.sql.worker import OPEN, RUN
 
 START_SECONDS = 30
 OPEN_SECONDS = 10
@@ -52,6 +53,8 @@ class Worker:
     """Database and dialect of its last statement: it still has them open."""
     used: bool = False
     """Whether it has run a statement before this one."""
+    warm: bool = False
+    """Whether it has the database of this statement open."""
 
 
 @dataclass
@@ -180,7 +183,7 @@ class Pool:
             if self._idle and not renew:
                 worker = next((w for w in reversed(self._idle) if w.last == wanted), self._idle[-1])
                 self._idle.remove(worker)
-                worker.last, worker.used = wanted, True
+                worker.warm, worker.last, worker.used = worker.last == wanted, wanted, True
                 return worker
             assert self._zygote is not None
             return _fork(self._zygote, wanted)
@@ -222,30 +225,16 @@ class Pool:
 def _ask(worker: Worker, message: bytes, limit: float) -> bytes:
     """The worker's answer. Raises `TimeoutError` or `WorkerGone`."""
     try:
-        deadline = time.monotonic() + OPEN_SECONDS
-        worker.socket.settimeout(OPEN_SECONDS)
-        send(worker.socket, message)
-        _read(worker.socket, len(BEGUN), deadline)
+        if not worker.warm:
+            send(worker.socket, OPEN + message, time.monotonic() + OPEN_SECONDS)
+            receive(worker.socket, time.monotonic() + OPEN_SECONDS)
         deadline = time.monotonic() + limit + GRACE
-        size = HEAD.unpack(_read(worker.socket, HEAD.size, deadline))[0]
-        if size > MAX_REPLY:
-            raise WorkerGone
-        return _read(worker.socket, size, deadline)
+        send(worker.socket, RUN + message, deadline)
+        return receive(worker.socket, deadline, MAX_REPLY)
     except TimeoutError:
         raise
-    except OSError as e:
+    except (OSError, EOFError) as e:
         raise WorkerGone from e
-
-
-def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
-    parts = bytearray()
-    while len(parts) < count:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
-        part = connection.recv(min(count - len(parts), 1 << 20))
-        if not part:
-            raise WorkerGone
-        parts += part
-    return bytes(parts)
 
 
 def _fork(zygote: _Zygote, wanted: tuple[str, str | None]) -> Worker:

@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ import orjson
 
 from envs.sql.engine import Ask, Engine
 from envs.sql.manifest import Manifest
+from envs.sql.wire import receive, send
 
 ADDRESS_SPACE = 1536 * 1024 * 1024
 RESIDENT = 1024 * 1024
 """KiB of peak memory after which a worker asks to be replaced: what one query took, the next need not pay for."""
 OPEN_DATABASES = 12
 OPEN_FILES = 64
-HEAD = struct.Struct(">I")
-BEGUN = b"!"
-"""Sent before a statement runs: its time begins now, the database is open."""
+OPEN, RUN = b"o", b"r"
 PR_SET_PDEATHSIG = 1
+Engines = OrderedDict[tuple[Any, ...], Engine]
 
 
 def confine(parent: int) -> None:
@@ -42,24 +41,28 @@ def confine(parent: int) -> None:
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer until the other end is closed."""
-    engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
-    while (message := receive(connection)) is not None:
-        reply, retire = _answer(engines, orjson.loads(message), connection)
+    """Answer until the other end is closed. A message is `OPEN` or `RUN` and the JSON of a statement: the first only
+    makes the database ready, so that what that takes is not taken from the statement's time."""
+    engines: Engines = OrderedDict()
+    while True:
+        try:
+            message = receive(connection)
+        except EOFError:
+            return
+        reply, retire = _answer(engines, message[:1], orjson.loads(message[1:]))
         send(connection, (b"\x01" if retire else b"\x00") + reply)
         if retire:
             return
 
 
-def _answer(
-    engines: "OrderedDict[tuple[Any, ...], Engine]", message: dict[str, Any], connection: socket.socket
-) -> tuple[bytes, bool]:
+def _answer(engines: Engines, verb: bytes, message: dict[str, Any]) -> tuple[bytes, bool]:
     try:
         engine = _engine(engines, message)
+        if verb == OPEN:
+            engine.open(message["ask"]["dialect"])
+            return b"", False
     except Exception as e:
-        connection.sendall(BEGUN)
         return orjson.dumps({"ok": False, "kind": "broken", "words": f"{type(e).__name__}: {e}"}), False
-    connection.sendall(BEGUN)
     try:
         reply = engine.run(Ask(**message["ask"]))
     except MemoryError:
@@ -70,7 +73,7 @@ def _answer(
     return reply, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT
 
 
-def _engine(engines: "OrderedDict[tuple[Any, ...], Engine]", message: dict[str, Any]) -> Engine:
+def _engine(engines: Engines, message: dict[str, Any]) -> Engine:
     key = (message["path"], message["seconds"], message["memory"])
     if key not in engines:
         path = Path(message["path"])
@@ -80,23 +83,3 @@ def _engine(engines: "OrderedDict[tuple[Any, ...], Engine]", message: dict[str, 
             engines.popitem(last=False)[1].close()
     engines.move_to_end(key)
     return engines[key]
-
-
-def send(connection: socket.socket, data: bytes) -> None:
-    connection.sendall(HEAD.pack(len(data)) + data)
-
-
-def receive(connection: socket.socket) -> bytes | None:
-    """None at the end of the stream."""
-    head = _exactly(connection, HEAD.size)
-    return None if head is None else _exactly(connection, HEAD.unpack(head)[0])
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < count:
-        part = connection.recv(min(count - len(parts), 1 << 20))
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
