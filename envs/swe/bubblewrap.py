@@ -36,7 +36,7 @@ class BubblewrapSandboxes:
     def __init__(self, rootfs: Path | None) -> None:
         self._rootfs = rootfs
         counted: tuple[Limit, ...] = ("processes",) if os.geteuid() == 0 else ()
-        self.enforces: frozenset[Limit] = frozenset(("network", "filesystem", "time", *counted))
+        self.enforces: frozenset[Limit] = frozenset(("network", "filesystem", "time", "disk", *counted))
 
     async def start(self, spec: SandboxSpec) -> "BubblewrapSandbox":
         program = shutil.which("bwrap")
@@ -80,7 +80,7 @@ class BubblewrapSandbox(Machine):
         self._argv = _wrapped(program, rootfs, folder, outer, spec)
         self._folder = folder
         self._outer = outer
-        self._running: set[asyncio.subprocess.Process] = set()
+        self._running: set[ProcessChannel] = set()
 
     async def _start(self, argv: list[str], workdir: str, stdin: bool) -> "ProcessChannel":
         if self._closed:
@@ -102,17 +102,21 @@ class BubblewrapSandbox(Machine):
             env={"PATH": os.defpath},
             **ids,  # type: ignore[arg-type]
         )
-        self._running = {p for p in self._running if p.returncode is None} | {process}
-        return ProcessChannel(process)
+        channel = ProcessChannel(process)
+        self._running = {c for c in self._running if not c.ended} | {channel}
+        return channel
 
     async def _sweep(self) -> None:
-        for process in self._running:
-            await _kill(process)
+        for channel in tuple(self._running):
+            await channel.close()
         self._running.clear()
 
     async def _check_alive(self, killed: bool = False) -> None:  # noqa: ARG002
         if not self._folder.is_dir():
             raise SandboxError("the sandbox's folder is gone")
+
+    async def _disk_bytes(self) -> int:
+        return await asyncio.to_thread(_size, self._folder)
 
     async def _remove(self) -> None:
         await self._sweep()
@@ -124,6 +128,11 @@ class ProcessChannel:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._reading = False
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None
 
     async def write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -133,34 +142,34 @@ class ProcessChannel:
 
     async def read(self) -> bytes:
         assert self._process.stdout is not None
-        return await self._process.stdout.read(READ_SIZE)
+        self._reading = True
+        try:
+            return await self._process.stdout.read(READ_SIZE)
+        finally:
+            self._reading = False
 
     async def close(self) -> None:
         """Ends the program and whatever it started: they share a namespace that goes with it."""
-        await _kill(self._process)
+        output = self._process.stdout
+        if output is not None and output.at_eof():
+            # A program whose output ended is about to go; its own exit code is worth a moment.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), 0.5)
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        # What nobody reads stands between the end of the process and our hearing of it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_SECONDS):
+                while output is not None and not self._reading and await output.read(READ_SIZE):
+                    pass
+                await self._process.wait()
 
     async def exit_code(self) -> int | None:
         try:
             return await asyncio.wait_for(self._process.wait(), 5)
         except TimeoutError:
             return None
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    output = process.stdout
-    if output is not None and output.at_eof():
-        # A program whose output ended is about to go; its own exit code is worth a moment.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.5)
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    # What nobody read stands between the end of the process and our hearing of it.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(KILL_SECONDS):
-            while output is not None and await output.read(READ_SIZE):
-                pass
-            await process.wait()
 
 
 def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: SandboxSpec) -> list[str]:
@@ -214,6 +223,15 @@ def _furnish(folder: Path, spec: SandboxSpec, outer: int | None) -> None:
 def _member(member: tarfile.TarInfo, _path: str) -> tarfile.TarInfo:
     """The archive is our own; links in it may point anywhere, as they will be looked at from inside only."""
     return member
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(f"{parent}/{name}").st_blocks * 512
+    return total
 
 
 def _erase(folder: Path) -> None:

@@ -11,6 +11,7 @@ import posixpath
 import shlex
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Literal
 
 from envs.errors import SandboxError
@@ -23,6 +24,8 @@ PRELUDE = f"[ -f {CONDA} ] && . {CONDA} testbed"
 """Images made for SWE-bench keep the repository's Python in a conda environment of this name."""
 SHELL = ["/bin/bash", "--noprofile", "--norc", "-c", PROGRAM]
 HELP_SECONDS = 30.0
+DISK_SECONDS = 5.0
+"""Between two looks at the disk while a command runs."""
 KILLED = (None, 137, -9)
 INLINE_BYTES = 64 << 10
 """Up to this size a file is written through the helper's shell."""
@@ -53,6 +56,10 @@ class Machine(ABC):
         """Raises `SandboxError` where the sandbox is gone; `killed` says that a process in it just was."""
 
     @abstractmethod
+    async def _disk_bytes(self) -> int:
+        """Bytes of all files written in it."""
+
+    @abstractmethod
     async def _remove(self) -> None:
         """Everything of it. Never raises."""
 
@@ -64,8 +71,7 @@ class Machine(ABC):
         if self._closed:
             raise SandboxError("the sandbox was closed")
         try:
-            shell = await self._open_shell()
-            output = await shell.run(command, seconds)
+            output = await self._watched(await self._open_shell(), command, seconds)
         except asyncio.CancelledError:
             await asyncio.shield(self._drop_shells())
             raise
@@ -75,11 +81,35 @@ class Machine(ABC):
             raise
         if output.fresh_shell:
             await self._drop_shells()
-            if output.ended != "exited":
+            if output.ended in ("timeout", "flood"):
                 await self._sweep()
-            else:
+            elif output.ended == "exited":
                 await self._check_alive(killed=output.code in KILLED)
         return output
+
+    async def _watched(self, shell: Shell, command: str, seconds: float) -> Output:
+        """The command, ended by a sweep when the disk is found too full while it runs or after it ran for long."""
+        full = False
+
+        async def watch() -> None:
+            nonlocal full
+            while not full:
+                await asyncio.sleep(DISK_SECONDS)
+                full = await self._disk_bytes() > self._spec.bounds.disk_bytes
+            await self._sweep()
+
+        watching = asyncio.create_task(watch())
+        try:
+            output = await shell.run(command, seconds)
+            if output.seconds > 1 and not full and output.ended == "exited":
+                full = await self._disk_bytes() > self._spec.bounds.disk_bytes
+                if full:
+                    await self._sweep()
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError, SandboxError):
+                await watching
+        return replace(output, ended="disk", code=None, fresh_shell=True) if full else output
 
     async def execute(self, argv: list[str], seconds: float, stdin: bytes = b"", workdir: str = "/") -> Output:
         if stdin:

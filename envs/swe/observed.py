@@ -50,6 +50,8 @@ def ending(output: Output, seconds: float, directory: str) -> str:
         )
     if output.ended == "flood":
         return f"[ended: it wrote too much; every process was killed; the shell was started anew in {directory}]"
+    if output.ended == "disk":
+        return f"[ended: the disk is too full, remove files; every process was killed; the shell is new in {directory}]"
     if output.code is None:
         return f"[the shell was killed; it was started anew in {directory}]"
     return f"[exit code {output.code}]" if output.code else ""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from envs.errors import SandboxError
 
-Limit = Literal["network", "filesystem", "processes", "memory", "cpu", "time", "syscalls"]
+Limit = Literal["network", "filesystem", "processes", "memory", "cpu", "time", "syscalls", "disk"]
 """What a sandbox may be able to enforce. A task that needs one that is missing is refused, not run without it."""
 
 
@@ -23,6 +23,8 @@ class Bounds:
     open_files: int = 4096
     file_bytes: int = 2 << 30
     """The largest file that may be written."""
+    disk_bytes: int = 8 << 30
+    """Of all files written. Looked at every few seconds: a command that is over it is ended, files stay."""
     shared_memory_bytes: int = 64 << 20
     keep_bytes: int = 4 << 20
     """Of one command's output, first and last half: what is kept in memory."""
@@ -71,7 +73,7 @@ class Output:
     cut_at: int
     code: int | None
     """Exit status; None where the command was ended by us."""
-    ended: Literal["exited", "timeout", "flood"]
+    ended: Literal["exited", "timeout", "flood", "disk"]
     seconds: float
     fresh_shell: bool = False
     """Whether the shell ended with the command: variables and functions that were not exported are gone."""

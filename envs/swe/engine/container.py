@@ -18,7 +18,7 @@ from envs.swe.sandbox import Limit, SandboxSpec
 from envs.swe.shell import State
 
 ENFORCES: frozenset[Limit] = frozenset(
-    ("network", "filesystem", "processes", "memory", "cpu", "time", "syscalls"),
+    ("network", "filesystem", "processes", "memory", "cpu", "time", "syscalls", "disk"),
 )
 SWEEP_SECONDS = 20.0
 HAND_OVER_SECONDS = 30.0
@@ -137,6 +137,10 @@ class DockerSandbox(Machine):
             if not state["Running"]:
                 cause = "out of memory" if state.get("OOMKilled") else f"exit code {state.get('ExitCode')}"
                 raise SandboxError(f"the container ended while the agent worked ({cause})")
+
+    async def _disk_bytes(self) -> int:
+        with engine_words("asking for the container's size"):
+            return int((await self.container.show(size="1")).get("SizeRw") or 0)
 
     async def _remove(self) -> None:
         await remove(self.container)

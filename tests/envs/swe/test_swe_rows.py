@@ -97,7 +97,8 @@ def test_a_smith_rows_patch_is_taken_back(shop: Path, history: dict[str, str]) -
 
 DOCKERFILE = b"""FROM trajc-base:1
 COPY files /testbed
-RUN cd /testbed && chown -R root /testbed && git init -q && git config user.name t && git config user.email t@localhost && git add -A \\
+RUN cd /testbed && chown -R root /testbed && git init -q && git config user.name t \\
+ && git config user.email t@localhost && git add -A \\
  && git commit -qm fix && git rm -q solution.py && git commit -qm base && git gc -q && echo built > built.so
 """
 

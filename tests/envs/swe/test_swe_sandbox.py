@@ -82,3 +82,15 @@ async def test_two_sandboxes_never_see_each_others_files(sandboxes: Sandboxes, s
     await one.run("echo secret > /tmp/secret; sleep 600 &", 10)
     seen = await two.run("cat /tmp/secret; pgrep sleep -u agent", 10)
     assert b"secret\n" not in seen.data.replace(b"/tmp/secret", b"")
+
+
+async def test_a_full_disk_ends_the_command_and_can_be_emptied(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(replace(spec, bounds=replace(spec.bounds, disk_bytes=64 << 20)))
+    small = await box.run("head -c 1M /dev/zero > small; sleep 1.2; echo fine", 30)
+    filled = await box.run("for n in 1 2 3; do head -c 50M /dev/zero > /tmp/f$n; done; sleep 60; echo never", 50)
+    emptied = await box.run("rm /tmp/f*; sleep 1.2; echo fine", 30)
+    assert [(o.ended, o.data) for o in (small, filled, emptied)] == [
+        ("exited", b"fine\n"),
+        ("disk", b""),
+        ("exited", b"fine\n"),
+    ]
