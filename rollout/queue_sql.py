@@ -7,12 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from rollout.schema import jobs, runs
+from rollout.schema import STATES, jobs, runs
 
 _RUNS_AT_ONCE = 64
 
-QUEUED = jobs.c.state == sa.literal_column("'queued'")  # literal, so that the partial indexes serve
-RUNNING = jobs.c.state == sa.literal_column("'running'")
+QUEUED, RUNNING = STATES["queued"], STATES["running"]
 
 _job = jobs.c
 _kinds = _job.kind.in_(sa.bindparam("p_kinds", expanding=True))

@@ -111,7 +111,12 @@ jobs = sa.Table(
     sa.CheckConstraint("(state = 'failed') = (failure is not null)", name="failure"),
     sa.CheckConstraint("(state = 'running') = (owner is not null)", name="owner"),
 )
-_queued, _running = jobs.c.state == sa.literal_column("'queued'"), jobs.c.state == sa.literal_column("'running'")
+STATES = {
+    # As literals, so that the partial indexes serve.
+    state: jobs.c.state == sa.literal_column(f"'{state}'")
+    for state in ("queued", "running", "succeeded", "failed", "cancelled")
+}
+_queued, _running, _failed = STATES["queued"], STATES["running"], STATES["failed"]
 sa.Index(
     "ix_jobs_claim",
     jobs.c.run_id,
@@ -122,6 +127,7 @@ sa.Index(
     sqlite_where=_queued,
     postgresql_where=_queued,
 )
+sa.Index("ix_jobs_failed", jobs.c.id, jobs.c.failure, sqlite_where=_failed, postgresql_where=_failed)
 # Of ids, not of times: a heartbeat changes no indexed column, so PostgreSQL writes it in place.
 sa.Index("ix_jobs_running", jobs.c.id, sqlite_where=_running, postgresql_where=_running)
 sa.Index("ix_jobs_accounts", jobs.c.run_id, jobs.c.state, jobs.c.id, jobs.c.failure)

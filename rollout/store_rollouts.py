@@ -9,7 +9,7 @@ from envs.errors import FailureClass
 from rollout.database import NotFound
 from rollout.runs import Attempt, Job, JobKind, JobState, Page, Rollout, Work
 from rollout.runs import RunSpec as Spec
-from rollout.schema import attempts, jobs, references, runs, tasks
+from rollout.schema import STATES, attempts, jobs, references, runs, tasks
 from rollout.store_runs import Runs
 from rollout.store_tasks import reference_of, task_of
 
@@ -25,16 +25,18 @@ class Rollouts(Runs):
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Rollout]:
-        """Those that match every filter given, in the order they were queued."""
+        """Those that match every filter given, in the order they were queued. Raises `NotFound` for no known state."""
         query = _ROLLOUTS.order_by(jobs.c.id).limit(limit + 1)
         if run is not None:
             query = query.where(jobs.c.run_id == run)
         if status is not None:
-            query = query.where(jobs.c.state == status)
+            if status not in STATES:
+                raise NotFound("state of a rollout", status, tuple(STATES))
+            query = query.where(STATES[status])
         if environment is not None:
             query = query.where(runs.c.environment == environment)
         if failure is not None:
-            query = query.where(jobs.c.failure == failure)
+            query = query.where(STATES["failed"], jobs.c.failure == failure)
         if cursor is not None:
             query = query.where(jobs.c.id > cursor)
         with self.read() as c:

@@ -142,6 +142,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'running'"),
         postgresql_where=sa.text("state = 'running'"),
     )
+    op.create_index(
+        "ix_jobs_failed",
+        "jobs",
+        ["id", "failure"],
+        unique=False,
+        sqlite_where=sa.text("state = 'failed'"),
+        postgresql_where=sa.text("state = 'failed'"),
+    )
     op.create_index("ix_jobs_run", "jobs", ["run_id", "id"], unique=False)
     op.create_index("ix_jobs_task", "jobs", ["task_hash"], unique=False)
     op.create_table(

@@ -198,6 +198,8 @@ def test_rollouts_are_filtered_and_paged(store: Store, kit: Any) -> None:
     assert [r.id for r in store.rollouts(failure="task_error").items] == [failed.job]
     assert [r.id for r in store.rollouts(run=run.id, status="failed", environment="echo").items] == [failed.job]
     assert store.rollouts(environment="sql").items == ()
+    with pytest.raises(NotFound, match="no state of a rollout 'done'; known: queued, running, succeeded"):
+        store.rollouts(status="done")  # type: ignore[arg-type]
     paged: list[str] = []
     cursor = None
     while True:
