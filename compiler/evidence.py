@@ -52,13 +52,16 @@ class Material:
 
 
 def met(trajectory: Trajectory, left_out: Counter[PieceReason]) -> Iterator[tuple[ToolStep, Evidence]]:
-    """Evidence with full text, in order; what can never be evidence is counted into `left_out`."""
+    """What may be evidence, in order; what can never be is counted into `left_out`.
+
+    Something opened whose text was not kept still comes: where it is needed, the example cannot be complete.
+    """
     for step, piece in trajectory.evidence:
         if step.malformed or step.result.is_error:
             left_out["tool_error"] += 1
         elif piece.kind == "listing":
             left_out["listing"] += 1
-        elif piece.blob is None and piece.base is None:
+        elif piece.blob is None and piece.base is None and piece.how == "listed":
             left_out["no_text"] += 1
         elif step.result.final and piece.blob is not None and piece.blob.hash in _echoes(step):
             left_out["answer_echo"] += 1

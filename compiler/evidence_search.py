@@ -18,6 +18,8 @@ def search_material(candidate: Candidate, recipe: Recipe) -> Material:
     for order, (_, piece) in enumerate(met(candidate.trajectory, left_out)):
         if piece.kind != "document":
             left_out["listing"] += 1
+        elif piece.blob is None:
+            raise Dropped("evidence_missing", f"page {piece.source}: its text was not kept")
         elif piece.how == "opened":
             opened.setdefault(piece.source, piece)
         else:

@@ -25,8 +25,10 @@ def sql_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     read: dict[str, Blob] = {}
     known = {blob.hash for blob in world.tables.values()}
     for step, piece in met(trajectory, left_out):
-        if piece.kind != "table" or piece.blob is None:
+        if piece.kind != "table":
             left_out["listing"] += 1
+        elif piece.blob is None:
+            raise Dropped("evidence_missing", f"table {piece.source}: its contents were not kept (too large)")
         elif known and step.result.final and piece.blob.hash not in known:
             left_out["answer_echo"] += 1
         elif piece.how == "opened":

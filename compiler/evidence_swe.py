@@ -39,6 +39,7 @@ def swe_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
         if piece.kind != "file":
             left_out["listing"] += 1
         elif piece.how == "opened" and piece.source not in touched:
+            # The base tree has the text, whatever was kept of the view.
             inspected.setdefault(piece.source, piece)
 
     hidden = frozenset(reference.hidden_tests) if reference else frozenset()

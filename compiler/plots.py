@@ -41,7 +41,8 @@ def bar_chart(title: str, bars: Mapping[str, int]) -> str:
     top = max(bars.values(), default=0) or 1
     step = (WIDTH - LEFT - 10) / max(len(bars), 1)
     floor = HEIGHT - FOOT
-    every = -(-len(bars) // 8)
+    slanted = max(map(len, bars), default=0) > 6
+    every = 1 if slanted else -(-len(bars) // 8)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         'font-size="11">',
@@ -58,6 +59,9 @@ def bar_chart(title: str, bars: Mapping[str, int]) -> str:
             f'height="{height:.1f}" fill="#2563eb"><title>{escape(name)}: {n:,}</title></rect>'
         )
         if i % every == 0:
-            words = f'x="{x + step / 2:.1f}" y="{floor + 14}" text-anchor="middle" fill="#4b5563"'
+            middle = f"{x + step / 2:.1f}"
+            turned = f'text-anchor="end" transform="rotate(-25 {middle} {floor + 14})"'
+            anchor = turned if slanted else 'text-anchor="middle"'
+            words = f'x="{middle}" y="{floor + 14}" fill="#4b5563" {anchor}'
             out.append(f"<text {words}>{escape(name)}</text>")
     return "\n".join([*out, "</svg>", ""])

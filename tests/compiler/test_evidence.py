@@ -154,6 +154,15 @@ def test_sql_answers_are_canonical_json_within_the_recipes_rows(compiled: Any, w
     assert dropped(compiled(world.sql(rows=rows), recipe=Recipe(sql=SqlPolicy(max_rows=1)))) == {"answer_rows": 1}
 
 
+def test_a_table_or_page_whose_text_was_not_kept_drops_the_example(compiled: Any, world: Any) -> None:
+    port = world.table("port", [("id", "INTEGER")], [(1,)]).model_copy(update={"blob": None})
+    page = world.document("far", "x").model_copy(update={"blob": None})
+    for candidate in (world.sql(extra=[world.step(port)]), world.search(extra=[world.step(page)])):
+        assert dropped(compiled(candidate)) == {"evidence_missing": 1}
+    unseen = page.model_copy(update={"how": "listed"})
+    assert only(compiled(world.search(extra=[world.step(unseen)])))["left_out"] == {"no_text": 1}
+
+
 def test_near_tables_distract_when_asked(compiled: Any, world: Any) -> None:
     row = only(compiled(world.sql(), recipe=Recipe(sql=SqlPolicy(distractors="near"))))
     assert placed(row) == {("ferry", "needed"), ("port", "distractor")}
