@@ -45,6 +45,7 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
     app.add_middleware(SafeHeaders)
     for module in (runs, rollouts, task_sets, environments, compilations, datasets, events):
         app.include_router(module.router, prefix="/v1")
+    app.include_router(rollouts.trajectories, prefix="/v1")
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(dashboard)

@@ -33,7 +33,6 @@ def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> No
     if compilation.state not in ("queued", "running"):
         return
     store.set_compilation(id, "running")
-    recipe = parse_recipe(compilation.recipe)
     told = time.monotonic()
 
     def progress(read: int, built: int) -> None:
@@ -43,6 +42,7 @@ def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> No
             store.set_compilation(id, "running", accounts={"read": read, "built": built})
 
     try:
+        recipe = parse_recipe(compilation.recipe)
         done = compile_dataset(recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, progress)
     except CompileError as e:
         store.set_compilation(id, "failed", error=str(e))

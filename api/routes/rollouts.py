@@ -13,8 +13,11 @@ from api.views import rollout_view
 from envs.errors import FailureClass
 from rollout.formats import FORMATS
 from rollout.runs import JobState
+from rollout.trajectory import Trajectory
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+trajectories = APIRouter(prefix="/trajectories", tags=["rollouts"])
+WantedFormat = Annotated[str, Query(description=", ".join(FORMATS))]
 
 
 @router.get("")
@@ -50,11 +53,16 @@ async def cancel_rollout(id: str, service: TheService) -> dict[str, Any]:
 
 
 @router.get("/{id}/trajectory")
-async def trajectory_of(
-    id: str, service: TheService, format: Annotated[str, Query(description=", ".join(FORMATS))] = "trajc"
-) -> Response:
+async def trajectory_of(id: str, service: TheService, format: WantedFormat = "trajc") -> Response:
     """`trajc` is everything; `openai` the messages and tools; `atif` the Agent Trajectory Interchange Format."""
     data = await asyncio.to_thread(rendered, service, id, format)
+    return Response(data, media_type="application/json")
+
+
+@trajectories.get("/{id}")
+async def one_trajectory(id: str, service: TheService, format: WantedFormat = "trajc") -> Response:
+    """By its own id, as dataset examples name it."""
+    data = await asyncio.to_thread(lambda: exported(service.store.trajectory(id), format))
     return Response(data, media_type="application/json")
 
 
@@ -65,11 +73,15 @@ def whole_view(service: Service, id: str) -> dict[str, Any]:
 
 
 def rendered(service: Service, id: str, format: str) -> bytes:
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
     rollout = service.store.rollout(id)
     if rollout.trajectory is None:
         raise Problem(
             404, "no-trajectory", f"rollout {id!r} has no trajectory (state {rollout.state}); one appears when it ends"
         )
-    return orjson.dumps(FORMATS[format](service.store.trajectory(rollout.trajectory)))
+    return exported(service.store.trajectory(rollout.trajectory), format)
+
+
+def exported(trajectory: Trajectory, format: str) -> bytes:
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    return orjson.dumps(FORMATS[format](trajectory))

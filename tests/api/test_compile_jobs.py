@@ -1,0 +1,78 @@
+"""Compilations as jobs: failed with words, picked up when forgotten, stopped without leaving anything."""
+
+import asyncio
+
+import pytest
+
+from api.compile_jobs import KIND, compile_claim, queue_compilation, requeue_forgotten
+from api.compile_process import compile_one
+from api.service import Service
+from compiler.recipe import Recipe
+from rollout.engine import Broken, Done
+from rollout.runs import Claim, RunSpec
+
+
+def claimed(service: Service) -> Claim:
+    (claim,) = service.store.claim("w", (KIND,), 1, service.store.now(), 60)
+    return claim
+
+
+def a_run(service: Service) -> str:
+    return service.store.create_run(RunSpec(environment="search", model="m")).id
+
+
+def test_a_recipe_that_cannot_be_read_fails_with_the_fields_name(service: Service) -> None:
+    id = service.store.create_compilation({"token_budgets": 1}, "d").id
+    compile_one(service.store, service.blobs, service.settings.datasets, id)
+    compilation = service.store.compilation(id)
+    assert compilation.state == "failed"
+    assert "token_budgets" in compilation.error
+
+
+def test_the_same_key_queues_one_compilation(service: Service) -> None:
+    recipe = Recipe(runs=(a_run(service),))
+    first, again = (queue_compilation(service, recipe, "d", "key") for _ in range(2))
+    assert first.id == again.id
+    assert len(service.store.compilations().items) == 1
+
+
+async def test_a_compilation_whose_job_was_never_written_is_done_after_all(service: Service) -> None:
+    """As if the process had died between the two."""
+    recipe = Recipe(runs=(a_run(service),))
+    id = service.store.create_compilation(recipe.model_dump(mode="json"), "d").id
+    requeue_forgotten(service)
+    assert await compile_claim(service, claimed(service)) == Done(result={"compilation": id})
+    done = service.store.compilation(id)
+    assert (done.state, done.error) == ("succeeded", "")
+    assert [v.version for v in service.store.versions("d")] == [done.version]
+
+
+async def test_a_second_job_for_a_compilation_that_is_done_changes_nothing(service: Service) -> None:
+    made = queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    requeue_forgotten(service)
+    await compile_claim(service, claimed(service))
+    done = service.store.compilation(made.id)
+    await compile_claim(service, claimed(service))
+    assert service.store.compilation(made.id) == done
+
+
+async def test_a_process_that_dies_of_itself_fails_the_compilation(service: Service) -> None:
+    made = queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    blocked = service.settings.home / "datasets"
+    blocked.write_text("a file where the folder should be")
+    service.store.set_compilation(made.id, "running")
+    outcome = await compile_claim(service, claimed(service))
+    assert isinstance(outcome, Done | Broken)
+    failed = service.store.compilation(made.id)
+    assert failed.state == "failed"
+    assert "datasets" in failed.error
+
+
+async def test_a_compilation_that_is_stopped_leaves_no_process_and_no_files(service: Service) -> None:
+    queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    work = asyncio.create_task(compile_claim(service, claimed(service)))
+    await asyncio.sleep(0.2)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert not list(service.settings.datasets.glob("d/*"))
