@@ -40,17 +40,16 @@ class SearchSession:
         self._meaning = meaning
 
     async def call(self, tool: str, arguments: Any) -> ToolResult:
+        if not isinstance(arguments, Search | Visit | Find):
+            raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
         with boundary(EnvironmentFailure, f"search: {tool} on corpus {self._corpus.name!r}"):
             begun = time.perf_counter()
-            match arguments:
-                case Search():
-                    asked = arguments.within(self._settings.max_queries, self._settings.max_top_k)
-                    embedded = await self._meaning.embedded(asked[0]) if self._meaning else [None] * len(asked[0])
-                    result = await self._in_thread(self._search, asked, embedded)
-                case Visit() | Find():
-                    result = await self._in_thread(self._open, arguments)
-                case _:
-                    raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
+            if isinstance(arguments, Search):
+                asked = arguments.within(self._settings.max_queries, self._settings.max_top_k)
+                embedded = await self._meaning.embedded(asked.queries) if self._meaning else [None] * len(asked.queries)
+                result = await self._in_thread(self._search, asked, embedded)
+            else:
+                result = await self._in_thread(self._open, arguments)
             return result.model_copy(update={"seconds": time.perf_counter() - begun})
 
     async def submission(self) -> Submission | None:

@@ -71,15 +71,12 @@ class WebSession:
         self._settings = settings
 
     async def call(self, tool: str, arguments: Any) -> ToolResult:
+        if not isinstance(arguments, Search | Visit | Find):
+            raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
         begun = time.perf_counter()
         with boundary(EnvironmentFailure, f"search: {tool} on the live web"):
-            match arguments:
-                case Search():
-                    result = await self._search(arguments)
-                case Visit() | Find():
-                    result = await self._open(arguments)
-                case _:
-                    raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
+            one = self._search(arguments) if isinstance(arguments, Search) else self._open(arguments)
+            result = await one
         return result.model_copy(update={"seconds": time.perf_counter() - begun})
 
     async def submission(self) -> Submission | None:

@@ -171,6 +171,11 @@ async def test_malformed_calls_name_the_field(session: Session, tool: str, argum
         await call(session, tool, **arguments)
 
 
+async def test_a_tool_that_does_not_exist_is_the_models_mistake(session: Session) -> None:
+    with pytest.raises(MalformedCall, match="no tool 'browse'; there are search, visit and find"):
+        await session.call("browse", {"query": "x"})
+
+
 async def test_the_same_calls_at_once_give_the_same_results(environment: SearchEnvironment) -> None:
     task, _ = environment.pin(TASK, None)
     sessions = [await environment.start(task, {}) for _ in range(8)]

@@ -30,6 +30,9 @@ ARTICLE = (
 )
 
 
+BOMB = gzip.compress(b"0" * 20_000_000)
+
+
 @dataclass
 class SmallSite:
     """A small site; `seen` counts the requests for each path."""
@@ -50,8 +53,7 @@ class SmallSite:
             case "/picture":
                 return web.Response(body=b"\x89PNG", content_type="image/png")
             case "/bomb":
-                packed = gzip.compress(b"0" * 50_000_000)
-                return web.Response(body=packed, headers={"content-encoding": "gzip", "content-type": "text/plain"})
+                return web.Response(body=BOMB, headers={"content-encoding": "gzip", "content-type": "text/plain"})
             case "/brotli":
                 return web.Response(body=b"x", headers={"content-encoding": "br", "content-type": "text/plain"})
             case "/slow":
@@ -161,7 +163,7 @@ async def test_what_was_only_listed_is_filled_in_afterwards(tmp_path: Path, site
 async def test_a_page_that_cannot_be_read_is_the_models_to_get_around(
     tmp_path: Path, site: SmallSite, path: str, words: str
 ) -> None:
-    searching = environment(tmp_path, settings(site, max_bytes=100_000, fetch_seconds=1))
+    searching = environment(tmp_path, settings(site, max_bytes=100_000, fetch_seconds=1 if path == "/slow" else 30))
     result = await call(await searching.start(TASK, {}), "visit", id=site.origin + path)
     assert (result.is_error, result.evidence) == (True, ())
     assert words in result.text
