@@ -1,15 +1,19 @@
 """What our sandbox costs over the bare engine: starts, hand-overs, commands. Both sides in one run, in turns."""
 
 import asyncio
+import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiodocker
 
 from envs.errors import SandboxError
+from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.baseimage import BASE_IMAGE, ensure_base_image
 from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
 from envs.swe.engine.pool import WarmPool
@@ -41,7 +45,8 @@ async def _run() -> list[dict[str, Any]]:
         rows = [await _ready(client, docker, spec), await _command(client, docker, spec), await _pool(spec)]
         for count in (8, 32, 64):
             rows.append(await _at_once(client, docker, spec, count))
-        return rows
+        rootfs = os.environ.get("TRAJC_ROOTFS")
+        return rows + (await _bubblewrap(client, Path(rootfs), spec) if rootfs else [])
     finally:
         with suppress(SandboxError):
             await reap(client, live=(), service=SERVICE)
@@ -102,6 +107,28 @@ async def _command(client: aiodocker.Docker, docker: DockerSandboxes, spec: Sand
     await sandbox.close()
     await container.delete(force=True)
     return _row("command / bare exec", statistics.median(ours), statistics.median(other), 1.3)
+
+
+async def _bubblewrap(client: aiodocker.Docker, rootfs: Path, spec: SandboxSpec) -> list[dict[str, Any]]:
+    """The same two for the sandbox without a daemon, against Docker's bare calls."""
+    boxes = BubblewrapSandboxes(rootfs)
+    container = await _bare(client)
+    starts, commands, bare_starts, bare_commands = [], [], [], []
+    for _ in range(ROUNDS):
+        seconds, other = await _timed(lambda: _bare(client))
+        bare_starts.append(seconds)
+        await other.delete(force=True)
+        seconds, sandbox = await _timed(lambda: boxes.start(spec))
+        starts.append(seconds)
+        await sandbox.run("true", 30)
+        commands.append((await _timed(partial(sandbox.run, "/bin/ls /", 30)))[0])
+        bare_commands.append((await _timed(lambda: _exec(container)))[0])
+        await sandbox.close()
+    await container.delete(force=True)
+    return [
+        _row("bubblewrap ready / bare create+start", statistics.median(starts), statistics.median(bare_starts), 1.3),
+        _row("bubblewrap command / bare exec", statistics.median(commands), statistics.median(bare_commands), 1.3),
+    ]
 
 
 async def _exec(container: Any) -> None:
