@@ -93,7 +93,7 @@ class Engine:
         except duckdb.OutOfMemoryException as e:
             raise MemoryError from e
         except duckdb.Error as e:
-            return _failure("error", self._words(e))
+            return _failure("error", self._words(e, ask.sql))
 
     def _first_that_runs(self, ask: Ask, verb: str, sql: str) -> bytes:
         """The readings of a statement one after the other; when none runs, the fault of the first that parsed."""
@@ -157,22 +157,24 @@ class Engine:
         drawn = "\n".join(orjson.loads(row)[1].rstrip("\n") for row in rows)
         return [orjson.dumps([line.replace(self._home, "")]) for line in drawn.splitlines()]
 
-    def _words(self, error: duckdb.Error) -> str:
+    def _words(self, error: duckdb.Error, sql: str) -> str:
         if isinstance(error, duckdb.InterruptException):
             return "the query ran out of time and was stopped"
         words = self._secrets.sub(self._manifest.database, str(error).replace(self._home, ""))
         words = words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + " ..."
-        return words + self._hint(words)
+        return words + self._hint(words, sql)
 
-    def _hint(self, words: str) -> str:
+    def _hint(self, words: str, sql: str) -> str:
         """The columns of the tables that the failed statement names, which DuckDB does not always tell."""
         if "Referenced column" not in words and "does not have a column" not in words:
             return ""
+        quoted = re.search(r'Referenced column "([^"]+)" not found', words)
+        text = f"\nText goes in single quotes: '{quoted[1]}'" if quoted and f'"{quoted[1]}"' in sql else ""
         named_here = [
             r for r in self._manifest.relations if re.search(rf"\b{re.escape(r.name)}\b", words, re.IGNORECASE)
         ]
         lines = [f"Columns of {r.name}: {', '.join(c.name for c in r.columns)}" for r in named_here[:4]]
-        return "\n" + "\n".join(lines) if lines else ""
+        return text + "".join(f"\n{line}" for line in lines)
 
 
 def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:

@@ -16,7 +16,7 @@ DENIED = frozenset(
     """
     alias_name checkpoint col_description combine combine_aggr create_sort_key current_catalog
     current_connection_id current_query current_query_id current_schemas current_setting current_transaction_id
-    currval error finalize format_pg_type format_type get_block_size getenv getvariable in_search_path index_key
+    currval error finalize format_pg_type format_type get_block_size getvariable in_search_path index_key
     invoke json_deserialize_sql json_serialize_plan json_serialize_sql json_execute_serialized_sql map_to_pg_oid
     nextval obj_description parse_duckdb_log_message setseed setval shobj_description sleep_ms stats
     to_aggregate_state txid_current vector_type write_log

@@ -18,10 +18,11 @@ Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
     """Put the inline tables in place; whether there was anything to replace."""
     changed = False
+    schema = _schema_asked_for(tree, manifest)
     for table in list(tree.find_all(exp.Table)):
         maker = _maker(table) if isinstance(table.this, exp.Identifier) else None
         if maker is not None and (table.db or manifest.find(table.name) is None):
-            table.replace(_inline(maker(manifest), table))
+            table.replace(_inline(maker(manifest, schema), table))
             changed = True
     return changed
 
@@ -37,6 +38,13 @@ def drop_home(tree: exp.Expr, manifest: Manifest) -> bool:
     return changed
 
 
+def _schema_asked_for(tree: exp.Expr, manifest: Manifest) -> str:
+    """MySQL calls a database's schema by the database's name, PostgreSQL `public`, DuckDB `main`: the one that the
+    query compares with, so that its condition holds."""
+    texts = {literal.name for literal in tree.find_all(exp.Literal) if literal.is_string}
+    return next((name for name in (manifest.database, "public") if name in texts), "main")
+
+
 def _names_home(table: exp.Table, manifest: Manifest) -> bool:
     home = manifest.database.casefold()
     if table.catalog:
@@ -44,7 +52,7 @@ def _names_home(table: exp.Table, manifest: Manifest) -> bool:
     return bool(table.db) and table.db.casefold() in (home, "public")
 
 
-def _maker(table: exp.Table) -> Callable[[Manifest], Rows] | None:
+def _maker(table: exp.Table) -> Callable[[Manifest, str], Rows] | None:
     name, schema = table.name.casefold(), table.db.casefold()
     if schema == "information_schema":
         return _INFORMATION_SCHEMA.get(name)
@@ -63,15 +71,15 @@ def _inline(content: Rows, table: exp.Table) -> exp.Expr:
     return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
 
 
-def _tables(manifest: Manifest) -> Rows:
+def _tables(manifest: Manifest, schema: str) -> Rows:
     columns = ("table_catalog", "table_schema", "table_name", "table_type")
     return columns, [
-        (manifest.database, "main", r.name, "BASE TABLE" if isinstance(r, Table) else "VIEW")
+        (manifest.database, schema, r.name, "BASE TABLE" if isinstance(r, Table) else "VIEW")
         for r in manifest.relations
     ]
 
 
-def _columns(manifest: Manifest) -> Rows:
+def _columns(manifest: Manifest, schema: str) -> Rows:
     columns = (
         "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type",
         "column_type", "column_key",
@@ -81,37 +89,37 @@ def _columns(manifest: Manifest) -> Rows:
         keys = relation.primary_key if isinstance(relation, Table) else ()
         for position, column in enumerate(relation.columns, 1):
             nullable, key = "YES" if column.nullable else "NO", "PRI" if column.name in keys else ""
-            place = (manifest.database, "main", relation.name, column.name, position)
+            place = (manifest.database, schema, relation.name, column.name, position)
             rows.append((*place, nullable, column.type, column.type, key))
     return columns, rows
 
 
-def _schemata(manifest: Manifest) -> Rows:
-    return ("catalog_name", "schema_name"), [(manifest.database, "main")]
+def _schemata(manifest: Manifest, schema: str) -> Rows:
+    return ("catalog_name", "schema_name"), [(manifest.database, schema)]
 
 
-def _key_columns(manifest: Manifest) -> Rows:
+def _key_columns(manifest: Manifest, schema: str) -> Rows:
     columns = (
         "table_schema", "table_name", "column_name", "constraint_name",
         "referenced_table_name", "referenced_column_name",
     )  # fmt: skip
     rows: list[tuple[Any, ...]] = []
     for table in manifest.tables:
-        rows.extend(("main", table.name, column, "PRIMARY", None, None) for column in table.primary_key)
+        rows.extend((schema, table.name, column, "PRIMARY", None, None) for column in table.primary_key)
         for key in table.foreign_keys:
             rows.extend(
-                ("main", table.name, column, "FOREIGN KEY", key.table, other)
+                (schema, table.name, column, "FOREIGN KEY", key.table, other)
                 for column, other in zip(key.columns, key.refers, strict=False)
             )
     return columns, rows
 
 
-def _views(manifest: Manifest) -> Rows:
+def _views(manifest: Manifest, schema: str) -> Rows:
     columns = ("table_catalog", "table_schema", "table_name", "view_definition")
-    return columns, [(manifest.database, "main", view.name, view.sql) for view in manifest.views]
+    return columns, [(manifest.database, schema, view.name, view.sql) for view in manifest.views]
 
 
-def _sqlite_master(manifest: Manifest) -> Rows:
+def _sqlite_master(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
     columns = ("type", "name", "tbl_name", "rootpage", "sql")
     return columns, [
         ("table" if isinstance(r, Table) else "view", r.name, r.name, 0, create_statement(r))
@@ -119,7 +127,7 @@ def _sqlite_master(manifest: Manifest) -> Rows:
     ]
 
 
-def _pg_tables(manifest: Manifest) -> Rows:
+def _pg_tables(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
     return ("schemaname", "tablename"), [("public", table.name) for table in manifest.tables]
 
 
@@ -133,6 +141,6 @@ _INFORMATION_SCHEMA = {
 _BARE = {
     "sqlite_master": _sqlite_master,
     "sqlite_schema": _sqlite_master,
-    "sqlite_temp_master": lambda manifest: (_sqlite_master(manifest)[0], []),
+    "sqlite_temp_master": lambda manifest, schema: (_sqlite_master(manifest, schema)[0], []),
     "pg_tables": _pg_tables,
 }

@@ -259,8 +259,6 @@ def _start_zygote() -> _Zygote:
     # Nothing of our environment goes along: no credential of the service is in a process that runs others' SQL.
     # One malloc arena: each further one reserves 64 MiB of the address space that a worker's limit bounds.
     environment = {"LANG": "C.UTF-8", "TZ": "UTC", "MALLOC_ARENA_MAX": "1"}
-    if "LD_LIBRARY_PATH" in os.environ:
-        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-c", boot, orjson.dumps([os.path.abspath(p) for p in sys.path]).decode()],

@@ -141,6 +141,7 @@ async def test_a_wide_value_is_cut_in_the_middle(environment: SqlEnvironment) ->
         ("SELECT nam FROM customers", ['Referenced column "nam" not found', "Columns of customers: id, name, country"]),
         ("SELECT * FROM costumer", ["there is no table 'costumer'", "Near names: customers"]),
         ("DELETE FROM customers", ["DELETE is refused: the database is read-only"]),
+        ('SELECT * FROM customers WHERE name = "Ada"', ["Text goes in single quotes: 'Ada'"]),
         ("SELEC 1", ["cannot be read as SQL"]),
         ("DESCRIBE custmers", ["Near names: customers"]),
     ],
@@ -150,6 +151,16 @@ async def test_a_fault_is_an_error_that_helps(environment: SqlEnvironment, sql: 
     assert result.is_error
     assert [w for w in words if w not in result.text] == []
     assert result.evidence == ()
+
+
+@pytest.mark.parametrize("schema", ["shop", "main", "public"])
+async def test_the_catalog_is_found_under_the_schema_that_is_asked_for(
+    environment: SqlEnvironment, schema: str
+) -> None:
+    asked = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' AND table_type = 'VIEW'"
+    result = await use(environment, "run_sql", sql=asked)
+    assert result.text == "table_name\nspending\nbig_spenders\n(2 rows)"
+    assert met(result) == [("listed", "customers"), ("listed", "order notes"), ("listed", "orders")]
 
 
 async def test_errors_do_not_tell_where_the_database_lies(environment: SqlEnvironment, shop: Database) -> None:
