@@ -13,7 +13,7 @@ from envs.environment import Environment, Session
 from envs.errors import EnvironmentFailure, boundary
 from envs.score import Submission
 from rollout.act import act
-from rollout.model import ContextLengthExceeded, Model, TimeExceeded
+from rollout.model import ContextLengthExceeded, Model, ModelError, TimeExceeded
 from rollout.record import Journal, NoJournal, Record
 from rollout.trajectory import StopReason, Trajectory
 
@@ -54,12 +54,13 @@ async def query(record: Record, model: Model, sampling: Mapping[str, Any]) -> St
     """One model call. What the server refuses as too long, or the clock cuts off, ends the rollout."""
     wanted = record.sampling(sampling)
     record.conversation.seconds_left = record.seconds_left
-    try:
-        record.heard(await model.complete(record.conversation, wanted), wanted)
-    except ContextLengthExceeded:
-        return "context_length"
-    except TimeExceeded:
-        return "timeout"
+    with boundary(ModelError, f"{model.name}: asking for turn {record.turns}"):
+        try:
+            record.heard(await model.complete(record.conversation, wanted), wanted)
+        except ContextLengthExceeded:
+            return "context_length"
+        except TimeExceeded:
+            return "timeout"
     return None
 
 

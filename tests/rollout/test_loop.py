@@ -183,6 +183,7 @@ async def test_a_tool_that_outlasts_the_rollouts_time_ends_it_as_timeout(echo: A
     [
         (call("echo", {"text": "break"}), EnvironmentFailure, "echo: tool echo: RuntimeError: the world broke"),
         (ModelError("gone"), ModelError, "gone"),
+        (RuntimeError("closed"), ModelError, "scripted: asking for turn 1: RuntimeError: closed"),
     ],
 )
 async def test_a_failure_keeps_what_was_done_and_closes_the_session(
