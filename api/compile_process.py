@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -27,8 +27,17 @@ TELL_SECONDS = 2.0
 """Between two words about progress."""
 
 
-def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> None:
-    """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`."""
+class Interrupted(BaseException):
+    """The compilation was asked to stop. No fault, so it passes what handles faults."""
+
+
+def compile_one(
+    store: Store, blobs: FolderBlobs, datasets: Path, id: str, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`.
+
+    `stopped` is asked between trajectories; `Interrupted` once it says so.
+    """
     compilation = store.compilation(id)
     if compilation.state not in ("queued", "running"):
         return
@@ -37,6 +46,8 @@ def compile_one(store: Store, blobs: FolderBlobs, datasets: Path, id: str) -> No
 
     def progress(read: int, built: int) -> None:
         nonlocal told
+        if stopped():
+            raise Interrupted
         if time.monotonic() - told >= TELL_SECONDS:
             told = time.monotonic()
             store.set_compilation(id, "running", accounts={"read": read, "built": built})

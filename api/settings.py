@@ -27,7 +27,15 @@ class Settings(BaseModel):
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the database. Default: SQLite at `trajc.db` in the home folder."
     )
-    redis_url: str | None = Field(default=None, description="Broker for workers on other machines. Default: none.")
+    redis_url: str | None = Field(
+        default=None,
+        description="Redis that carries work to worker processes, such as `redis://host:6379/0`. Default: none; "
+        "`trajc serve` then does the work itself.",
+    )
+    serve_works: bool = Field(
+        default=False,
+        description="Whether `trajc serve` runs rollouts and compilations itself beside a Redis's workers.",
+    )
     base_url: tuple[str, ...] = Field(
         default=(), description="Base URLs of OpenAI-compatible endpoints (ending in `/v1`), separated by commas."
     )
@@ -55,6 +63,12 @@ class Settings(BaseModel):
     max_task_bytes: int = Field(default=32 << 20, ge=1024, description="Longest single line of a task file, in bytes.")
     max_body_bytes: int = Field(
         default=16 << 20, ge=1024, description="Largest JSON body, in bytes. Streamed JSONL is bounded by line."
+    )
+    lease_seconds: float = Field(
+        default=30, gt=0, description="How long a worker may be silent before its jobs are taken back."
+    )
+    poll_seconds: float = Field(
+        default=15, gt=0, description="Without a message for so long, a worker looks into the database by itself."
     )
     shutdown_seconds: float = Field(
         default=20, gt=0, description="Grace that rollouts in flight get to hand back their lease at shutdown."

@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import compile_commands, dataset_commands, machine_commands, run_commands, task_commands
+from api.cli import compile_commands, dataset_commands, machine_commands, run_commands, task_commands, worker_commands
 
 app = typer.Typer(
     name="trajc",
@@ -18,6 +18,7 @@ app.command("compile")(compile_commands.compile_dataset)
 app.command()(dataset_commands.verify)
 app.command()(dataset_commands.pull)
 app.add_typer(task_commands.app, name="tasks")
+app.add_typer(worker_commands.app, name="worker")
 app.command()(machine_commands.oracle)
 app.command()(run_commands.inspect)
 app.command()(machine_commands.doctor)

@@ -1,0 +1,75 @@
+"""The Celery application. `celery -A api.carrier.app flower` watches it.
+
+Every setting below answers a trap of Celery over Redis; the comment names it.
+"""
+
+from functools import cache
+from typing import Any
+
+from celery import Celery
+
+from api.carrier.process import worked
+from api.settings import read_settings
+from rollout.runs import JobKind
+
+QUEUES: dict[JobKind, str] = {"rollout": "trajc.rollouts", "compile_shard": "trajc.compile"}
+"""Compilation is CPU work and has workers, and so a queue, of its own."""
+TASK = "trajc.work"
+
+
+def make_celery(redis_url: str) -> Celery:
+    app = Celery("trajc", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        # What a job gave is in the database: results of tasks would only pile up in Redis.
+        task_ignore_result=True,
+        result_backend=None,
+        # Acknowledged when the task starts. A lease in the database, and not an unacknowledged message, says that a
+        # job is worked on: neither the visibility timeout of a long job nor a lost child delivers or drops it.
+        task_acks_late=False,
+        broker_transport_options={
+            # Concerns only what a worker has fetched and not begun; delivered again, it is claimed once or not at all.
+            "visibility_timeout": 3600,
+            # A connection that is dead without a word is noticed.
+            "socket_keepalive": True,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 10,
+            # The pump tries again by itself, and must not hang where it sends.
+            "max_retries": 1,
+        },
+        # A worker fetches no more than it can begin.
+        worker_prefetch_multiplier=1,
+        # After a lost connection a worker goes on with what it holds, fetches as much as before, and connects again
+        # for as long as it takes. Should its consumer stall all the same, its engine asks the database by itself.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_prefetch_count_reduction=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # No ETA and no countdown anywhere: they bypass prefetch and run twice. When a job is due, and how it is tried
+        # again, stands in the database. No time limits either, which the threads pool ignores: a rollout has its own.
+        task_default_queue=QUEUES["rollout"],
+        # A child may take a while to open its database.
+        worker_proc_alive_timeout=60,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # For Flower.
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+    )
+    app.task(name=TASK)(worked)
+    return app
+
+
+@cache
+def application() -> Celery:
+    """The application of this process's settings."""
+    url = read_settings().redis_url
+    if url is None:
+        raise SystemExit("TRAJC_REDIS_URL is not set: workers need the Redis that the service uses")
+    return make_celery(url)
+
+
+def __getattr__(name: str) -> Any:
+    """`celery -A api.carrier.app` looks for `app`: made when asked for, since it needs the settings."""
+    if name == "app":
+        return application()
+    raise AttributeError(name)

@@ -1,0 +1,106 @@
+"""`trajc worker`: a Celery worker around an engine.
+
+Rollouts wait, so theirs are threads around one loop and one engine. Compilations compute, so theirs are processes:
+each child makes its loop, its store and its engine after the fork, since none of these survives one.
+"""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from typing import Any, Literal
+
+from celery import signals
+from celery.apps.worker import Worker
+from celery.platforms import SecurityWarning
+from celery.worker import state
+
+from api.carrier.app import QUEUES, application
+from api.carrier.compiling import compile_here
+from api.carrier.process import WorkerProcess, held, hold
+from api.carrier.watch import Watch
+from api.compile_jobs import compile_claim
+from api.settings import Settings
+from rollout.engine import Timing
+from rollout.runs import JobKind
+
+log = logging.getLogger(__name__)
+
+Work = Literal["rollouts", "compile"]
+KINDS: dict[Work, JobKind] = {"rollouts": "rollout", "compile": "compile_shard"}
+
+
+def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
+    """Blocks until SIGTERM or SIGINT, then hands back what does not end within the grace. A second signal ends it at
+    once, and what it held is taken back when its leases run out. Returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Celery names each message that it receives and acknowledges; what became of the job is the engine's to say.
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    # Celery warns of running as root, for the sake of pickled messages; ours are JSON and name two ids.
+    warnings.simplefilter("ignore", SecurityWarning)
+    kind = KINDS[work]
+    watch = Watch()
+    if work == "rollouts":
+        hold(WorkerProcess(settings, kind, concurrency, compile_claim))
+    else:
+        children_hold(settings, kind, watch)
+    worker = Hands(
+        app=application(),
+        hostname=f"{work}-{os.getpid()}@%h",
+        queues=[QUEUES[kind]],
+        pool="threads" if work == "rollouts" else "prefork",
+        concurrency=concurrency,
+        loglevel="WARNING",
+        quiet=True,
+        # Workers need not know of each other, and talk among many of them is what stalls after a lost connection.
+        without_gossip=True,
+        without_mingle=True,
+    )
+    worker.watch = watch
+    try:
+        worker.start()
+    finally:
+        if (process := held()) is not None:
+            process.stop()
+            process.join(settings.shutdown_seconds + Timing.close + 5)
+    return int(worker.exitcode or 0)
+
+
+class Hands(Worker):  # type: ignore[misc]
+    """Celery's worker with our way to end."""
+
+    watch: Watch
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """Celery's own handlers either wait for tasks for ever or drop them."""
+        super().install_platform_tweaks(worker)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self.end)
+
+    def end(self, number: int, _: Any) -> None:
+        if state.should_stop is not None:
+            os.write(sys.stderr.fileno(), b"a second signal: ending at once\n")
+            os._exit(128 + number)
+        os.write(sys.stderr.fileno(), b"ending: jobs in flight are ended or handed back\n")
+        if (process := held()) is not None:
+            process.stop()
+        self.watch.tell()
+        state.should_stop = 0
+
+
+def children_hold(settings: Settings, kind: JobKind, watch: Watch) -> None:
+    """Each child that the pool forks, now or later, holds an engine of its own for one job at a time."""
+
+    def begin(**_: Any) -> None:
+        process = WorkerProcess(settings, kind, 1, compile_here)
+        hold(process)
+        watch.when_told(process.stop)
+
+    def end(**_: Any) -> None:
+        if (process := held()) is not None:
+            process.stop()
+            process.join(settings.shutdown_seconds + Timing.close + 5)
+
+    signals.worker_process_init.connect(begin, weak=False)
+    signals.worker_process_shutdown.connect(end, weak=False)
