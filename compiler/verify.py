@@ -12,6 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from compiler.verify_formats import checks, format_rows, target
 from compiler.verify_render import Recount, conversation, defused, recounter, rendered
 from envs.blobs import BlobMissing, BlobStore
@@ -49,8 +51,8 @@ def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = No
     faults += _files(version_dir, manifest)
     check = _Rows(manifest, blobs, recounter(manifest["tokenizer"]["name"], tokenizer_json))
     for config in manifest["statistics"]["examples"]:
-        faults += check.config(version_dir, config)
-    faults += _accounts(version_dir, manifest, check)
+        faults += _readable(config, check.config(version_dir, config))
+    faults += _readable("accounts", _accounts(version_dir, manifest, check))
     return Report(
         version=version_dir.name,
         examples=sum(check.examples.values()),
@@ -58,6 +60,14 @@ def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = No
         tokens=check.tokens,
         faults=tuple(faults),
     )
+
+
+def _readable(where: str, found: Iterator[Fault]) -> Iterator[Fault]:
+    """A file that is too broken to be read is a fault like any other."""
+    try:
+        yield from found
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as e:
+        yield Fault(where=where, what=f"cannot be read: {type(e).__name__}: {e}"[:500])
 
 
 def _files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """The verifier passes what the compiler made and says no to every fault planted in it."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,25 @@ def test_a_lost_or_changed_blob_is_found(published: Published, world: Any) -> No
 
 def test_hugging_face_counts_agree(published: Published, world: Any, qwen3_file: Path) -> None:
     assert verify(published.path, world.blobs, qwen3_file).ok
+
+
+def test_any_flipped_byte_of_any_file_is_found(published: Published, world: Any) -> None:
+    rng = random.Random(0)
+    for path in sorted(p for p in published.path.rglob("*") if p.is_file() and p.name != "manifest.json"):
+        data = path.read_bytes()
+        if not data:
+            continue
+        for at in {0, len(data) // 2, len(data) - 1, rng.randrange(len(data))}:
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+            found = verify(published.path, world.blobs)
+            assert "its bytes do not have the manifest's sha256" in [f.what for f in found.faults], (path, at)
+        path.write_bytes(data)
+    assert verify(published.path, world.blobs).ok
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(published: Published, world: Any) -> None:
+    (published.path / CANONICAL).write_bytes(b"PAR1 no more")
+    assert any(
+        f.where == "search_agent" and f.what.startswith("cannot be read")
+        for f in verify(published.path, world.blobs).faults
+    )
