@@ -1,6 +1,6 @@
 """What the command knows of the service: one HTTP client whose errors are sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,10 +37,6 @@ class Client:
 
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         return self.call("POST", path, json=body or {}, headers=headers)
-
-    def send_lines(self, method: str, path: str, lines: Iterable[bytes]) -> Any:
-        """Stream JSON lines without holding them."""
-        return self.call(method, path, content=lines, headers={"Content-Type": "application/x-ndjson"})
 
     def call(self, method: str, path: str, **how: Any) -> Any:
         with self._reaching():

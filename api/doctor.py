@@ -4,9 +4,10 @@ import importlib.metadata
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from api.settings import Settings
 
@@ -92,16 +93,25 @@ def redis(settings: Settings) -> Finding:
     return Finding("redis", "ok", "answers")
 
 
-def docker_engine(_: Settings) -> Finding:
+@contextmanager
+def docker_client(settings: Settings) -> Iterator[Any]:
+    """Of the engine that SWE sandboxes use. Raises `docker.errors.DockerException`."""
     import docker
+
+    url = settings.environments.get("swe", {}).get("docker_url")
+    client = docker.DockerClient(str(url), timeout=10) if url else docker.from_env(timeout=10)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def docker_engine(settings: Settings) -> Finding:
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=10)
-        try:
+        with docker_client(settings) as client:
             version = client.version()["Version"]
-        finally:
-            client.close()
     except DockerException as e:
         way_out = "install and start Docker (`apt install docker.io`); the search and sql environments do without"
         return Finding("docker engine", "missing", f"no engine answers ({type(e).__name__}): no SWE rollouts", way_out)
@@ -130,18 +140,14 @@ def model_endpoint(settings: Settings) -> Finding:
 
 
 def base_image(settings: Settings) -> Finding:
-    import docker
     from docker.errors import DockerException, ImageNotFound
 
     from envs.swe.engine.baseimage import BASE_IMAGE
 
     image = str(settings.environments.get("swe", {}).get("image", BASE_IMAGE))
     try:
-        client = docker.from_env(timeout=10)
-        try:
+        with docker_client(settings) as client:
             found = client.images.get(image)
-        finally:
-            client.close()
     except ImageNotFound:
         words = f"the Docker engine has no image {image}"
         return Finding("base image", "missing", words, "make it: `trajc tasks base-image`")
