@@ -14,9 +14,13 @@ from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.baseimage import BASE_IMAGE, ensure_base_image
 from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
 from envs.swe.environment import SweEnvironment
+from envs.swe.make.folder import Edit, make_task_from_folder
 from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
+from envs.task import Reference, Task
 
 TEST_SERVICE = "trajc-tests"
+FAIL = ("tests/test_cart.py::test_total",)
+PASS = ("tests/test_cart.py::test_empty", "tests/test_count.py::test_count")
 SHOP = {
     "shop/__init__.py": "",
     "shop/cart.py": """def total(items):
@@ -132,15 +136,6 @@ def spec() -> SandboxSpec:
 
 
 @pytest.fixture
-async def environment(base_image: str, tmp_path: Path) -> AsyncIterator[SweEnvironment]:  # noqa: ARG001
-    world = SweEnvironment(Site(tmp_path, MemoryBlobs()))
-    try:
-        yield world
-    finally:
-        await world.close()
-
-
-@pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A small healthy repository with tests."""
     folder = tmp_path / "shop"
@@ -148,3 +143,26 @@ def shop(tmp_path: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
+
+
+@pytest.fixture
+def pair(shop: Path, blobs: MemoryBlobs) -> tuple[Task, Reference]:
+    return make_task_from_folder(
+        shop,
+        [Edit("shop/cart.py", "price * count", "price")],
+        blobs,
+        id="shop-1",
+        issue="A cart's total forgets counts.",
+        fail_to_pass=FAIL,
+        pass_to_pass=PASS,
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, blobs: MemoryBlobs, base_image: str) -> SweEnvironment:  # noqa: ARG001
+    return SweEnvironment(Site(tmp_path, blobs, {"shown_bytes": 2000}))
