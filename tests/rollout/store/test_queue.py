@@ -93,6 +93,17 @@ def test_a_message_delivered_twice_starts_one_attempt(store: Store, kit: Any) ->
     assert store.due(["rollout"], 10, store.now()) == ()
 
 
+def test_an_old_message_does_not_start_a_later_attempt(store: Store, kit: Any) -> None:
+    store.create_run(kit.spec, kit.rows(1))
+    (mine,) = claim(store)
+    store.release(mine)
+    assert store.claim_one("w2", mine.job, 1, store.now(), LEASE) is None
+    assert store.claim_one("w2", mine.job, 3, store.now(), LEASE) is None
+    again = store.claim_one("w2", mine.job, 2, store.now(), LEASE)
+    assert again is not None
+    assert again.attempt == 2
+
+
 def test_a_result_told_twice_is_kept_once(store: Store, kit: Any) -> None:
     store.create_run(kit.spec, kit.rows(1))
     (mine,) = claim(store)
@@ -102,7 +113,7 @@ def test_a_result_told_twice_is_kept_once(store: Store, kit: Any) -> None:
     assert len(store.rollout(mine.job).attempts) == 1
 
 
-def test_two_workers_under_one_name_do_not_share_a_claim(store: Store, kit: Any) -> None:
+def test_a_claim_is_its_workers_alone(store: Store, kit: Any) -> None:
     store.create_run(kit.spec, kit.rows(1))
     (mine,) = claim(store, worker="w1")
     forged = Claim(**{**mine.__dict__, "worker": "w2"})
