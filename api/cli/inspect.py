@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.cli.run_commands import in_words
+from api.cli.accounts import in_words
 from api.cli.terminal import emit
 from api.client import Client, ServiceError
 

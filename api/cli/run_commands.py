@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli.accounts import in_words
 from api.cli.terminal import emit, fail, plain_errors, say, settings
 
 if TYPE_CHECKING:
@@ -130,15 +131,6 @@ def finish(run: Any, as_json: bool, waited: bool) -> None:
     if waited and accounts["failed"]:
         words = ", ".join(f"{count} {failure}" for failure, count in accounts["failed"].items())
         fail(f"rollouts failed: {words}; see `trajc inspect {run['id']}`", 3)
-
-
-def in_words(run: Any) -> str:
-    accounts = run["accounts"]
-    failed = sum(accounts["failed"].values())
-    return (
-        f"{run['id']}: {accounts['submitted']} submitted = {accounts['queued']} queued + {accounts['running']} running "
-        f"+ {accounts['succeeded']} succeeded + {failed} failed + {accounts['cancelled']} cancelled"
-    )
 
 
 def inspect(
