@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from envs.sql.ducktree import duck_tree
 from envs.sql.functions import TABLE_FUNCTIONS, allowed_classes, allowed_functions
@@ -124,9 +124,10 @@ class Guard:
 
 def parse(sql: str, dialect: str = "duckdb") -> exp.Expr:
     """The one statement in `sql`. Bounds come before parsing: deep nesting can crash a compiled parser."""
-    check_bounds(sql, dialect)
+    reader = Dialect.get_or_raise(dialect)
+    tokens = check_bounds(sql, dialect)
     try:
-        statements = [tree for tree in sqlglot.parse(sql, dialect=dialect) if tree is not None]
+        statements = [tree for tree in reader.parser().parse(tokens, sql) if tree is not None]
     except (SqlglotError, RecursionError, ValueError) as e:
         raise Unparsable(f"this cannot be read as SQL: {_first_line(e)}") from e
     statements = [tree for tree in statements if not isinstance(tree, exp.Semicolon)]
@@ -138,19 +139,21 @@ def parse(sql: str, dialect: str = "duckdb") -> exp.Expr:
     return tree
 
 
-def check_bounds(sql: str, dialect: str = "duckdb") -> None:
+def check_bounds(sql: str, dialect: str = "duckdb") -> list[Token]:
+    """The statement's tokens. Raises `Refused` for what is too long or too deep to parse, and `Unparsable`."""
     if len(sql) > MAX_LENGTH:
         raise Refused(f"a statement may have at most {MAX_LENGTH:,} characters; this one has {len(sql):,}")
     if "\0" in sql:
         raise Refused("a statement may not hold a NUL character")
     try:
-        tokens = sqlglot.tokenize(sql, dialect=dialect)
+        tokens: list[Token] = Dialect.get_or_raise(dialect).tokenize(sql)
     except SqlglotError as e:
         raise Unparsable(f"this cannot be read as SQL: {_first_line(e)}") from e
     if len(tokens) > MAX_TOKENS:
         raise Refused(f"a statement may have at most {MAX_TOKENS:,} words and signs; this one has {len(tokens):,}")
     if _depth(token.token_type for token in tokens) > MAX_DEPTH:
         raise Refused(f"brackets, CASEs or signs nest more than {MAX_DEPTH} deep")
+    return tokens
 
 
 def _depth(kinds: Iterable[TokenType]) -> int:

@@ -18,11 +18,10 @@ Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
     """Put the inline tables in place; whether there was anything to replace."""
     changed = False
-    schema = _schema_asked_for(tree, manifest)
     for table in list(tree.find_all(exp.Table)):
         maker = _maker(table) if isinstance(table.this, exp.Identifier) else None
         if maker is not None and (table.db or manifest.find(table.name) is None):
-            table.replace(_inline(maker(manifest, schema), table))
+            table.replace(_inline(maker(manifest, _schema_asked_for(tree, manifest)), table))
             changed = True
     return changed
 
