@@ -32,7 +32,7 @@ rm -rf .git /tmp/.tracked
 BASE_FILES = "var"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (
-    'read -r size; head -c "$size" | '
+    'echo ready; read -r size; head -c "$size" | '
     'tar --extract --no-same-owner --preserve-permissions --directory / --file - "$0" 2>&1 && echo unpacked'
 )
 
@@ -62,7 +62,10 @@ class DockerSandbox(Machine):
         """Open what a hand-over will need: a shell, and somebody who unpacks the seed."""
         self._shell = await self._shell_in(State("/"), PRELUDE)
         for user, part in (("root", BASE_FILES), (self._spec.user, f"--exclude={BASE_FILES}")):
-            self._unpacking.append(await self._start(["/bin/bash", "-c", UNPACK, part], "/", True, user))
+            channel = await self._start(["/bin/bash", "-c", UNPACK, part], "/", True, user)
+            self._unpacking.append(channel)
+            if await channel.read() != b"ready\n":
+                raise SandboxError(f"{self._spec.image} cannot wait for a repository: it needs bash and tar")
 
     async def hand_over(self, spec: SandboxSpec) -> None:
         """Become `spec`'s sandbox; its image, user and bounds must be the ones it was started with."""
