@@ -44,6 +44,8 @@ class DockerSandbox(Machine):
         super().__init__(spec)
         self.container = container
         self._unpacking: list[DockerChannel] = []
+        self.loaded: bytes | None = None
+        """The seed that a waiting container holds already."""
 
     @property
     def id(self) -> str:
@@ -67,14 +69,14 @@ class DockerSandbox(Machine):
             if await channel.read() != b"ready\n":
                 raise SandboxError(f"{self._spec.image} cannot wait for a repository: it needs bash and tar")
 
-    async def hand_over(self, spec: SandboxSpec) -> None:
-        """Become `spec`'s sandbox; its image, user and bounds must be the ones it was started with."""
+    async def load(self, seed: bytes) -> None:
+        """Unpack a seed, once; the sandbox can then be handed over to nobody but who wants this one."""
         unpacking, self._unpacking = self._unpacking, []
         if not unpacking or self._shell is None:
             raise SandboxError("the waiting container was not prepared")
         try:
             async with asyncio.timeout(HAND_OVER_SECONDS):
-                said = await asyncio.gather(*(_unpacked(channel, spec.seed) for channel in unpacking))
+                said = await asyncio.gather(*(_unpacked(channel, seed) for channel in unpacking))
         except TimeoutError:
             said = ["it took too long"]
         finally:
@@ -82,6 +84,15 @@ class DockerSandbox(Machine):
                 await channel.close()
         if any(said):
             raise SandboxError(f"the waiting container could not be filled: {' '.join(said)}")
+        self.loaded = seed
+
+    async def hand_over(self, spec: SandboxSpec) -> None:
+        """Become `spec`'s sandbox; its image, user and bounds must be the ones it was started with."""
+        if self.loaded is None:
+            await self.load(spec.seed)
+        if self.loaded != spec.seed or self._shell is None:
+            raise SandboxError("the waiting container holds another repository")
+        self.loaded = None
         self._spec = spec
         self._state = State(spec.workdir)
         self._shell.adopt(self._state)

@@ -86,3 +86,20 @@ async def test_the_reaper_spares_a_pool_whose_process_lives(shaped: SandboxSpec)
         await pool.close()
         await orphan.close()
     assert await left(SERVICE) == 0
+
+
+async def test_a_repository_that_was_not_the_expected_one_is_never_handed_over(shaped: SandboxSpec) -> None:
+    other = replace(shaped, seed=seed({"a.py": File(b"print(2)\n")}, "/testbed", 1000))
+    pool = WarmPool(DockerSandboxes(), 2)
+    try:
+        seen = []
+        for wanted in (shaped, shaped, shaped, other, other, other, shaped, other):
+            box = await pool.start(wanted)
+            seen.append((await box.run("cat a.py; ls; git status --short", 10)).data)
+            await box.close()
+            assert await pool.ready() == 2
+        a, b = b"print(1)\na.py\npkg\n", b"print(2)\na.py\n"
+        assert seen == [a, a, a, b, b, b, a, b]
+    finally:
+        await pool.close()
+    assert await left(SERVICE) == 0
