@@ -41,7 +41,7 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     question = neutralise(task.question).text
     count = renderer.tokenizer.count
     target_tokens = count(target_text(None, answer.text))
-    overhead = count(chat.before) + count(chat.between) + count(chat.end + chat.after)
+    overhead = renderer.count(chat.before) + renderer.count(chat.between) + renderer.count(chat.end + chat.after)
 
     renderer.prefetch([*material.needed, *material.distractors])
     needed = _needed(material.needed, renderer, left_out)
@@ -49,7 +49,8 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     if evaluation:
         _uncontaminated(evaluation, task.question, needed, renderer)
     frame = _frame(template, question)
-    room = recipe.token_budget - overhead - target_tokens - count(frame[0]) - count(frame[1])
+    frame_tokens = count(frame[0]) + renderer.count(frame[1])
+    room = recipe.token_budget - overhead - target_tokens - frame_tokens
     spent = sum(p.known.tokens for p in needed)
     if spent > room and renderer.tokenizer.additive:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
@@ -59,7 +60,7 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
         ordered = arrange(placed, recipe.seed, trajectory_hash, recipe.placement)
         pieces = _pieces(ordered, len(frame[0].encode()))
         if renderer.tokenizer.additive:
-            prompt_tokens = count(frame[0]) + sum(p.tokens for p in pieces) + count(frame[1])
+            prompt_tokens = frame_tokens + sum(p.tokens for p in pieces)
             tokens = overhead + prompt_tokens + target_tokens
         else:
             prompt = _joined(frame, pieces, renderer)

@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from pydantic import ValidationError
@@ -38,6 +39,13 @@ class Found:
     licence: str
     tier: int
     """See `Piece.tier`."""
+
+    @cached_property
+    def named(self) -> str:
+        """Everything that its rendering depends on."""
+        step = self.step
+        words = [self.blob, str(self.encoding), f"{step.name}@{step.version}"]
+        return "\0".join([*words, *(f"{k}={v}" for k, v in sorted(step.params.items()))])
 
 
 @dataclass(frozen=True)

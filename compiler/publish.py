@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -29,6 +30,7 @@ from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.renderings import Renderings
 from compiler.selection import Selection
+from compiler.shard import THREADS
 from compiler.statistics import Statistics
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
@@ -158,12 +160,16 @@ def code_version() -> dict[str, str]:
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
-    out = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "selection.sqlite"):
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        out[path.relative_to(folder).as_posix()] = {"sha256": digest, "size": path.stat().st_size}
-    return out
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "selection.sqlite")
+    with ThreadPoolExecutor(THREADS) as threads:
+        entries = list(threads.map(_entry, paths))
+    return {path.relative_to(folder).as_posix(): entry for path, entry in zip(paths, entries, strict=True)}
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "size": path.stat().st_size}
 
 
 def _sync(folder: Path) -> None:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from compiler.errors import CompileError
@@ -41,6 +42,9 @@ class Renderer:
         self.blobs = blobs
         self.tokenizer = tokenizer
         self._unknown = sorted(token for token in tokenizer.special if not neutralise(token).found)
+        self.count = lru_cache(maxsize=512)(tokenizer.count)
+        """Of short texts that come again, such as the template's."""
+        self._kind = f"{tokenizer.identity}\0{NEUTRALISE.version}\0"
         self._known = known
         self._keep = keep
         self._texts: OrderedDict[str, str] = OrderedDict()
@@ -48,10 +52,7 @@ class Renderer:
 
     def render(self, found: Found) -> Rendered:
         """Raises `Undecodable` or `BlobMissing`."""
-        step = found.step
-        named = "\0".join([f"{step.name}@{step.version}", *(f"{k}={v}" for k, v in sorted(step.params.items()))])
-        words = f"{self.tokenizer.identity}\0{NEUTRALISE.version}\0{found.blob}\0{found.encoding}\0{named}"
-        key = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
+        key = self._key(found)
         known = self._known.get(key)
         if known is None:
             known = self._fresh(found)
@@ -61,8 +62,12 @@ class Renderer:
     def prefetch(self, sources: Sequence[Found]) -> None:
         """Make what `render` will be asked for known, several at once. What fails here fails there again."""
         if self._threads is not None:
-            for _ in self._threads.map(self._try, sources):
+            unknown = [s for s in sources if self._known.get(self._key(s)) is None]
+            for _ in self._threads.map(self._try, unknown):
                 pass
+
+    def _key(self, found: Found) -> str:
+        return hashlib.sha256((self._kind + found.named).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _try(self, source: Found) -> None:
         with suppress(Undecodable, BlobMissing):
