@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,12 @@ async def _run() -> list[dict[str, Any]]:
     try:
         await ensure_base_image(client)
         spec = SandboxSpec(BASE_IMAGE, labels={"service": SERVICE}, seed=seed(FILES, "/testbed", 1000))
-        rows = [await _ready(client, docker, spec), await _command(client, docker, spec), await _pool(spec)]
+        rows = [
+            await _ready(client, docker, spec),
+            await _command(client, docker, spec),
+            await _pool(spec, "samples of one task", changing=False),
+            await _pool(spec, "another repository each time", changing=True),
+        ]
         for count in (8, 32, 64):
             rows.append(await _at_once(client, docker, spec, count))
         rootfs = os.environ.get("TRAJC_ROOTFS")
@@ -139,20 +145,25 @@ async def _exec(container: Any) -> None:
     await made.inspect()
 
 
-async def _pool(spec: SandboxSpec) -> dict[str, Any]:
-    """Hand-over of a waiting container with the repository put in it; the bar of 20 ms is taken as a ratio."""
+async def _pool(spec: SandboxSpec, what: str, changing: bool) -> dict[str, Any]:
+    """Hand-over of a waiting container with the repository in it; the bar of 20 ms is taken as a ratio."""
     pool = WarmPool(DockerSandboxes(), 1)
+    changed = {"pkg/module_0.py": File(b"VALUE = -1\n")}
+    other = replace(spec, seed=seed({**FILES, **changed}, "/testbed", 1000)) if changing else spec
     ours = []
     try:
-        await (await pool.start(spec)).close()
-        for _ in range(ROUNDS):
+        for _ in range(2):
+            await (await pool.start(other)).close()
+            await pool.ready()
+            await (await pool.start(spec)).close()
+        for n in range(ROUNDS):
             assert await pool.ready() == 1
-            seconds, sandbox = await _timed(lambda: pool.start(spec))
+            seconds, sandbox = await _timed(partial(pool.start, other if n % 2 == 0 else spec))
             ours.append(seconds)
             await sandbox.close()
     finally:
         await pool.close()
-    return _row("hand-over from the warm pool / 20 ms", statistics.median(ours), 0.020, 1.0)
+    return _row(f"hand-over, {what} / 20 ms", statistics.median(ours), 0.020, 1.0)
 
 
 async def _at_once(client: aiodocker.Docker, docker: DockerSandboxes, spec: SandboxSpec, count: int) -> dict[str, Any]:
