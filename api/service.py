@@ -1,6 +1,7 @@
 """What every route, page and command handler is handed: the store, the blobs, the environments, the settings."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,13 @@ from api.problems import unknown
 from api.settings import Settings
 from envs.blobs import BlobStore
 from envs.environment import Environment, Site
-from envs.registry import create, factories
+from envs.errors import TrajcError
+from envs.registry import create, names
 from rollout.blobs import FolderBlobs
 from rollout.runs import Run
 from rollout.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,19 +37,26 @@ class Service:
 
     @property
     def environment_names(self) -> list[str]:
-        return sorted(factories())
+        return sorted(names())
 
     def environment(self, name: str) -> Environment:
         """One of each for the process. Raises `Problem` naming the known ones."""
-        if name not in factories():
-            raise unknown("environment", name, factories())
+        if name not in names():
+            raise unknown("environment", name, names())
         with self._lock:
             if name not in self._environments:
                 self._environments[name] = create(name, site_of(self.settings, self.blobs, name))
             return self._environments[name]
 
     def every_environment(self) -> dict[str, Environment]:
-        return {name: self.environment(name) for name in self.environment_names}
+        """Those that can be loaded: another package's broken one must not keep the service down."""
+        found = {}
+        for name in self.environment_names:
+            try:
+                found[name] = self.environment(name)
+            except TrajcError:
+                log.exception("rollouts in environment %s will fail", name)
+        return found
 
     def every_run(self) -> Iterator[Run]:
         """Newest first."""

@@ -5,6 +5,7 @@
     ├── EnvironmentFailure  environment_error  our environment broke while it worked
     ├── SandboxError        sandbox_error      the container, process or engine under it broke
     ├── ModelError          model_error        the endpoint failed for good (raised on the rollout floor)
+    │   └── ModelRefused                       it refused the request itself: no attempt will change that
     └── WorkerLost          worker_lost        the worker vanished or lost its lease (rollout floor)
 
 `failure` is the class that the rollout's row, the accounts and the dashboard show.
@@ -22,10 +23,13 @@ class TrajcError(Exception):
     """The words name the thing that is wrong and, where there is one, the way out."""
 
     failure: ClassVar[FailureClass] = "environment_error"
+    permanent: ClassVar[bool] = False
+    """Whether another attempt of the same rollout could only end the same way."""
 
 
 class TaskError(TrajcError):
     failure = "task_error"
+    permanent = True
 
 
 class EnvironmentFailure(TrajcError):

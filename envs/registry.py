@@ -8,20 +8,22 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from envs.environment import Environment, Site
-from envs.errors import TaskError
+from envs.errors import EnvironmentFailure, TaskError, boundary
 
 Factory = Callable[[Site], Environment]
 
 
 @cache
-def factories() -> dict[str, Factory]:
-    """Every registered environment by name."""
-    return {e.name: e.load() for e in entry_points(group="trajc.environments")}
+def names() -> frozenset[str]:
+    """Every registered environment. Nothing is imported for it."""
+    return frozenset(e.name for e in entry_points(group="trajc.environments"))
 
 
 def create(name: str, site: Site) -> Environment:
-    """Raises `TaskError` naming the known environments."""
-    known = factories()
-    if name not in known:
-        raise TaskError(f"unknown environment {name!r}; known: {', '.join(sorted(known))}")
-    return known[name](site)
+    """Raises `TaskError` naming the known environments, `EnvironmentFailure` for one that cannot be imported."""
+    found = entry_points(group="trajc.environments", name=name)
+    if not found:
+        raise TaskError(f"unknown environment {name!r}; known: {', '.join(sorted(names()))}")
+    with boundary(EnvironmentFailure, f"environment {name!r} cannot be loaded"):
+        factory: Factory = next(iter(found)).load()
+    return factory(site)

@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from rollout.model import CHUNK, Conversation, ModelError, Reply, TimeExceeded
+from rollout.model import CHUNK, Conversation, ModelRefused, Reply, TimeExceeded
 from rollout.reply import NoCompletion, failure, read_reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist, retry_after
 
@@ -153,7 +153,7 @@ def addresses(base_url: str) -> tuple[str, URL]:
         url = URL()
     shown = str(url.with_user(None)) if url.host else ""
     if url.scheme not in ("http", "https") or not shown:
-        raise ModelError(f"the base URL {shown or base_url.partition('@')[2] or base_url!r} is no http(s) URL")
+        raise ModelRefused(f"the base URL {shown or base_url.partition('@')[2] or base_url!r} is no http(s) URL")
     return shown, url
 
 
@@ -162,13 +162,13 @@ def request_head(model: str, conversation: Conversation, sampling: dict[str, Any
     fields = {**sampling, **sampling.get("extra_body", {})}
     fields.pop("extra_body", None)
     if refused := OURS & fields.keys():
-        raise ModelError(f"sampling may not set {', '.join(sorted(refused))}")
+        raise ModelRefused(f"sampling may not set {', '.join(sorted(refused))}")
     if not conversation.tools:
         fields = {k: v for k, v in fields.items() if k not in ("tool_choice", "parallel_tool_calls")}
     try:
         head = orjson.dumps({"model": model, **fields})[:-1]
     except TypeError as e:
-        raise ModelError(f"sampling is not JSON: {e}") from None
+        raise ModelRefused(f"sampling is not JSON: {e}") from None
     tools = b',"tools":' + conversation.tools_json if conversation.tools else b""
     return head + tools + b',"messages":['
 

@@ -256,7 +256,7 @@ class Engine:
                 return Stopped()
             return Broken("environment_error", "the handler was cancelled from within")  # no reason of this engine's
         except TrajcError as e:
-            return Broken(e.failure, str(e))
+            return Broken(e.failure, str(e), permanent=e.permanent)
         except Exception as e:
             log.exception("%s attempt %d broke", claim.job, claim.attempt)
             return Broken("environment_error", f"{type(e).__name__}: {e}")

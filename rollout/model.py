@@ -13,9 +13,15 @@ CHUNK = 1 << 16
 
 
 class ModelError(TrajcError):
-    """The endpoint failed for good: retries used up, or a 4xx with the server's own words."""
+    """The endpoint failed for good: retries used up."""
 
     failure = "model_error"
+
+
+class ModelRefused(ModelError):
+    """A request that cannot be made, or a 4xx with the server's own words."""
+
+    permanent = True
 
 
 class ContextLengthExceeded(Exception):

@@ -25,7 +25,7 @@ def delay_after(failure: FailureClass, failures: int, max_attempts: int, *, perm
     `failures` counts the attempts that ended in this class, this one included; `max_attempts` bounds it.
     A wrong task stays wrong, and what its raiser calls permanent is believed.
     """
-    if failure == "task_error" or permanent:
+    if permanent or failure == "task_error":
         return None
     bound = WORKER_LOST_ATTEMPTS if failure == "worker_lost" else max_attempts
     if failures >= bound:

@@ -6,6 +6,7 @@ The agent loop is `rollout.loop`; what a rollout is handed and what becomes of i
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from envs.environment import Environment
 from envs.errors import SandboxError, TrajcError
@@ -63,7 +64,7 @@ class RolloutHandler:
             except asyncio.CancelledError:
                 return Stopped(record.freeze())
             except TrajcError as e:
-                return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)))
+                return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)), permanent=e.permanent)
             except Diverged as e:
                 words = f"{e}; {len(turns)} model calls were paid again"
                 turns, marks = (), (Mark(kind="restarted", words=words, at_call=e.turn),)
@@ -81,7 +82,7 @@ class RolloutHandler:
                 record,
                 self.admission.to(environment),
                 ReplayedModel(self.models(work.spec), turns) if turns else self.models(work.spec),
-                sampling=work.spec.sampling,
+                sampling=sampling_of(claim, work),
                 owner=self.owner(claim),
                 journal=ReplayedJournal(journal or NoJournal(), turns),
             )
@@ -133,6 +134,12 @@ class RolloutHandler:
             "rollout": claim.job,
             "attempt": str(claim.attempt),
         }
+
+
+def sampling_of(claim: Claim, work: Work) -> dict[str, Any]:
+    """The run's sampling parameters. A seed is the first sample's: equal ones would give equal samples."""
+    wanted = work.spec.sampling
+    return {**wanted, "seed": wanted["seed"] + claim.sample} if isinstance(wanted.get("seed"), int) else wanted
 
 
 def identity(claim: Claim, work: Work) -> Identity:
