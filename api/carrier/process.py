@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 
 from api.service import open_service
 from api.settings import Settings
-from api.work import AtWork, Compiles, at_work
+from api.work import AtWork, Compiles, at_work, worker_name
 from rollout.runs import JobKind
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class WorkerProcess:
         self._ready.wait()
         if self._error is not None:
             raise self._error
+        log.info("%s is at work: %s, %d at once", worker_name(), self.kind, self.concurrency)
 
     def work(self, job: str, attempt: int) -> None:
         """Blocks until the job is done, handed back, or found to be none of ours."""

@@ -1,0 +1,218 @@
+"""The reliability show: everything is killed at random while rollouts run, and nothing is lost or paid twice.
+
+TRAJC_SOAK_N=full is the whole of it; by default it is small.
+"""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from envs.errors import FailureClass
+from rollout.schema import jobs
+from rollout.store import Store
+from tests.acceptance.fleet import Fleet, Process, completions, counting_tasks, fleet, fresh_database, inline
+from tests.rollout.store.conftest import postgres_server  # noqa: F401 - a fixture
+
+FULL = os.environ.get("TRAJC_SOAK_N") == "full"
+TURNS = 10
+FAULTS = ("--fault", "server_error=0.04", "--fault", "rate_limited=0.03", "--fault", "reset=0.03")
+"""One call in ten."""
+
+
+@dataclass(frozen=True)
+class Size:
+    rollouts: int
+    kills: int
+    every: tuple[float, float]
+    latency: float
+    concurrency: int
+
+
+WORKERS = Size(300, 15, (8.0, 12.0), 1.5, 8) if FULL else Size(24, 3, (5.0, 7.0), 0.5, 4)
+EMBEDDED = Size(60, 6, (8.0, 12.0), 1.0, 8) if FULL else Size(12, 2, (4.0, 6.0), 0.3, 8)
+
+
+@pytest.mark.soak
+@pytest.mark.needs("redis", "postgresql")
+@pytest.mark.timeout(1800)
+def test_workers_redis_and_an_endpoint_are_killed_and_every_rollout_is_done_once(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    size = WORKERS
+    server: str = request.getfixturevalue("postgres_server")
+    with fresh_database(server) as database, fleet(tmp_path, database, lease_seconds="6", poll_seconds="5") as it:
+        redis, serve = it.redis(), it.serve()
+        tasks, recording = counting_tasks(tmp_path, size.rollouts, TURNS)
+        words = (tasks, "--recording", recording, "--latency", str(size.latency), *FAULTS)
+        (first, stays), (second, dies) = it.oracle(*words, name="first"), it.oracle(*words, name="second")
+        workers = [it.worker(concurrency=size.concurrency, name=f"worker-{i}") for i in range(3)]
+        for process in (redis, serve, first, second):
+            process.up()
+        run = queue(it, tasks, stays, dies)
+        began = time.monotonic()
+        paid: Counter[str] = Counter()
+        show = Show(size, random.Random(11))
+        for kill in show.until_done(it, run, workers):
+            if kill in (size.kills // 4, size.kills // 2):
+                it.client.flushall()
+                show.happened["redis flushed"] += 1
+            if kill == 2 * size.kills // 3:
+                redis.kill()
+                time.sleep(10.0)
+                redis.start()
+                redis.up()
+                show.happened["redis stopped"] += 1
+            if not paid and it.get(f"/v1/runs/{run}")["accounts"]["succeeded"] >= size.rollouts // 3:
+                paid.update(completions(dies))
+                second.kill()
+                show.happened["endpoint died"] += 1
+        took = time.monotonic() - began
+        assert [worker.end() for worker in workers] == [0, 0, 0]
+        paid.update(completions(stays))
+        with it.store() as store:
+            lost = check_ended_well(it, store, run, size)
+            twice = check_paid(store, run, paid, size)
+    assert show.happened["endpoint died"] == 1
+    assert show.happened["redis stopped"] == 1
+    assert show.happened["redis flushed"] == 2
+    tell("workers", size, show, took, paid, lost, twice)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_the_service_itself_is_killed_and_every_rollout_is_done_once(tmp_path: Path) -> None:
+    size = EMBEDDED
+    with fleet(tmp_path, redis=False, lease_seconds="6", concurrency=str(size.concurrency)) as it:
+        serve = it.serve()
+        tasks, recording = counting_tasks(tmp_path, size.rollouts, TURNS)
+        oracle, base_url = it.oracle(tasks, "--recording", recording, "--latency", str(size.latency), *FAULTS)
+        serve.up()
+        oracle.up()
+        run = queue(it, tasks, base_url)
+        began = time.monotonic()
+        show = Show(size, random.Random(12))
+        for _ in show.until_done(it, run, [serve]):
+            serve.up()
+        took = time.monotonic() - began
+        assert serve.end() == 0
+        paid = Counter(completions(base_url))
+        with it.store() as store:
+            lost = check_ended_well(it, store, run, size)
+            twice = check_paid(store, run, paid, size)
+    tell("embedded", size, show, took, paid, lost, twice)
+
+
+class Show:
+    """Kills one of some processes again and again, and starts it anew."""
+
+    def __init__(self, size: Size, chance: random.Random) -> None:
+        self.size = size
+        self.chance = chance
+        self.happened: Counter[str] = Counter()
+
+    def until_done(self, it: Fleet, run: str, victims: list[Process]) -> Any:
+        """Yields the number of each kill, after it, until the run is done."""
+        deadline = time.monotonic() + 1500
+        with it.store() as store:
+            while True:
+                pause = time.monotonic() + self.chance.uniform(*self.size.every)
+                while time.monotonic() < pause:
+                    if store.run(run).finished is not None:
+                        assert self.happened["kills"] >= self.size.kills, "the run was done before enough was killed"
+                        return
+                    assert time.monotonic() < deadline, store.accounts(run)
+                    time.sleep(0.2)
+                victim = self.chance.choice(victims)
+                victim.kill()
+                victim.start()
+                self.happened["kills"] += 1
+                yield self.happened["kills"]
+
+
+def queue(it: Fleet, tasks: Path, *base_urls: str) -> str:
+    limits = {"max_turns": 3 * TURNS, "max_seconds": 3600}
+    wanted = {"environment": "sql", "model": "oracle", "base_urls": base_urls, "limits": limits, "max_attempts": 20}
+    return str(it.post("/v1/runs", {**wanted, "tasks": inline(tasks)})["id"])
+
+
+def check_ended_well(it: Fleet, store: Store, run: str, size: Size) -> Counter[FailureClass]:
+    """Returns the attempts that were lost, by class."""
+    accounts = store.accounts(run).as_dict()
+    assert accounts | {"failed": {}} == {
+        "submitted": size.rollouts,
+        "queued": 0,
+        "running": 0,
+        "succeeded": size.rollouts,
+        "failed": {},
+        "cancelled": 0,
+        "closes": True,
+    }, accounts
+    with store.read() as c:
+        held = c.execute(sa.select(jobs.c.id).where(jobs.c.owner.is_not(None) | jobs.c.lease_expires.is_not(None)))
+        assert held.all() == [], "leases are left"
+    rollouts = every_rollout(store, run)
+    finished = [t.rollout for t in every_trajectory(store, run) if not t.partial]
+    assert sorted(str(id) for id in finished) == sorted(r.id for r in rollouts), "one finished trajectory each"
+    assert [t.turns for t in every_trajectory(store, run) if not t.partial] == [TURNS] * size.rollouts
+    assert processes_of(it) == [], "processes are left"
+    return Counter(a.failure for r in rollouts for a in r.attempts if a.failure is not None)
+
+
+def check_paid(store: Store, run: str, paid: Counter[str], size: Size) -> int:
+    """No model call is paid twice but for the turn in flight when an attempt was lost. Returns the calls paid twice."""
+    assert len(paid) == size.rollouts
+    allowed = {r.task_id: TURNS + sum(a.outcome != "succeeded" for a in r.attempts) for r in every_rollout(store, run)}
+    assert {task: n for task, n in paid.items() if not TURNS <= n <= allowed[task]} == {}
+    return sum(paid.values()) - TURNS * size.rollouts
+
+
+def every_rollout(store: Store, run: str) -> list[Any]:
+    return [store.rollout(r.id) for r in store.rollouts(run=run, limit=1000).items]
+
+
+def every_trajectory(store: Store, run: str) -> list[Any]:
+    return list(store.trajectories(runs=[run], partial=None, limit=1000).items)
+
+
+def processes_of(it: Fleet) -> list[str]:
+    """What still runs with this installation's home folder, though everything was told to end; the endpoints and
+    the service apart."""
+    known = {p.process.pid for p in it.started}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (folder / "environ").read_bytes()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"TRAJC_HOME={it.home}".encode() in environ.split(b"\0") and int(folder.name) not in known and command:
+            found.append(command)
+    return found
+
+
+def tell(
+    name: str, size: Size, show: Show, took: float, paid: Counter[str], lost: Counter[FailureClass], twice: int
+) -> None:
+    """For who runs the whole: what happened, as JSON on stdout."""
+    print(
+        json.dumps(
+            {
+                "show": name,
+                "rollouts": size.rollouts,
+                "turns": TURNS * size.rollouts,
+                "seconds": round(took, 1),
+                **show.happened,
+                "attempts lost": lost,
+                "model calls paid": sum(paid.values()),
+                "paid twice": twice,
+            }
+        )
+    )
