@@ -92,10 +92,18 @@ def test_a_planted_relative_circle_is_found() -> None:
         list(TopologicalSorter(graph).static_order())
 
 
+def reads_environment(source: str) -> bool:
+    """Whether the code asks for `os.environ` or `os.getenv`; a text that only names them does not."""
+    wanted = {"environ", "environb", "getenv", "getenvb"}
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in wanted)
+        or (isinstance(node, ast.ImportFrom) and node.module == "os" and wanted & {a.name for a in node.names})
+        for node in ast.walk(ast.parse(source))
+    )
+
+
 def test_lower_floors_read_no_environment_variables() -> None:
-    faults = [
-        name
-        for name, path in modules().items()
-        if not name.startswith("api") and ("os.environ" in path.read_text() or "getenv" in path.read_text())
-    ]
-    assert faults == []
+    assert reads_environment("import os\nhome = os.environ['HOME']\n")
+    assert not reads_environment("FUNCTIONS = 'getenv environ'\n")
+    lower = {name: path for name, path in modules().items() if not name.startswith("api")}
+    assert [name for name, path in lower.items() if reads_environment(path.read_text())] == []
