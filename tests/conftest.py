@@ -39,6 +39,14 @@ def _postgresql() -> str | None:
     return "no PostgreSQL: neither TRAJC_TEST_POSTGRES is set nor the server installed"
 
 
+def _bubblewrap() -> str | None:
+    """Sandboxes without an engine need the program, and a root file system to show to the agent."""
+    if shutil.which("bwrap") is None:
+        return "bwrap is not installed"
+    rootfs = os.environ.get("TRAJC_ROOTFS")
+    return None if rootfs and Path(rootfs, "usr", "bin").is_dir() else "TRAJC_ROOTFS names no root file system"
+
+
 def _vllm() -> str | None:
     return None if os.environ.get("TRAJC_TEST_VLLM") else "TRAJC_TEST_VLLM names no running vLLM"
 
@@ -62,7 +70,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "redis": _program("redis-server"),
     "postgresql": _postgresql,
     "chromium": _program("chromium"),
-    "bubblewrap": _program("bwrap"),
+    "bubblewrap": _bubblewrap,
     "vllm": _vllm,
     "realdata": _realdata,
     "network": _network,
