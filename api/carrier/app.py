@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
+from kombu.transport.redis import Channel
 
 from api.carrier.process import worked
 from api.settings import read_settings
@@ -15,6 +16,11 @@ from rollout.runs import JobKind
 QUEUES: dict[JobKind, str] = {"rollout": "trajc.rollouts", "compile_shard": "trajc.compile"}
 """Compilation is CPU work and has workers, and so a queue, of its own."""
 TASK = "trajc.work"
+
+
+# A worker that loses its connection with messages fetched and not begun tries to put them back as it closes the
+# connection, over that very connection, and dies of it. Nobody needs them back: the pump sends again what is due.
+Channel.do_restore = False
 
 
 def make_celery(redis_url: str) -> Celery:
