@@ -14,6 +14,7 @@ from api.problems import Problem
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.run_recipes import check_recipe
 from api.service import Service
+from api.sampling import check_sampling
 from api.task_lines import inline_tasks, read_tasks
 from api.views import run_view
 from envs.errors import FailureClass
@@ -55,6 +56,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
         wanted = wanted.model_copy(update={"model": service.settings.model})
     service.environment(wanted.environment)
     check_recipe(wanted)
+    await asyncio.to_thread(check_sampling, wanted.sampling)
     await endpoints.check_model(service.settings, wanted.model, endpoints.urls_of(service.settings, wanted.base_urls))
     how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}
     if lines:
