@@ -25,8 +25,21 @@ def known() -> dict[str, TypeAdapter[Any]]:
 
 
 SCALARS = frozenset(
-    "frequency_penalty logprobs max_completion_tokens max_tokens parallel_tool_calls presence_penalty "
-    "reasoning_effort seed stop temperature top_logprobs top_p verbosity".split()
+    [
+        "frequency_penalty",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "seed",
+        "stop",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+        "verbosity",
+    ]
 )
 """The parameters that are worth a check; structures are the endpoint's to judge."""
 

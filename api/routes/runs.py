@@ -13,8 +13,8 @@ from api.jsonl import read_json, split_lines, with_body
 from api.problems import Problem
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.run_recipes import check_recipe
-from api.service import Service
 from api.sampling import check_sampling
+from api.service import Service
 from api.task_lines import inline_tasks, read_tasks
 from api.views import run_view
 from envs.errors import FailureClass
