@@ -25,7 +25,7 @@ def known() -> dict[str, TypeAdapter[Any]]:
 
 
 SCALARS = frozenset(
-    [
+    (
         "frequency_penalty",
         "logprobs",
         "max_completion_tokens",
@@ -39,7 +39,7 @@ SCALARS = frozenset(
         "top_logprobs",
         "top_p",
         "verbosity",
-    ]
+    )
 )
 """The parameters that are worth a check; structures are the endpoint's to judge."""
 
