@@ -252,8 +252,14 @@ def endpoint(delay: float = 0.0) -> Iterator[int]:
 
 
 def measured(role: str, port: int, *args: Any) -> dict[str, Any]:
-    done = subprocess.run(_command(role, port, *args), stdout=subprocess.PIPE, text=True, cwd=_ROOT, check=True)
-    return dict(json.loads(done.stdout))
+    return child("benchmarks.orchestration_turn", role, port, *args)
+
+
+def child(module: str, *args: Any, python: str | Path = sys.executable) -> dict[str, Any]:
+    """What a module prints, as JSON on its last line, when run in a fresh process."""
+    command = [python, "-m", module, *map(str, args)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 _ROOT = Path(__file__).parent.parent

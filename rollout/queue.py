@@ -192,7 +192,7 @@ class Queue(Runs, Trajectories):
         blob = None if trajectory is None else self._keep(trajectory)
         with self.write() as c:
             now = self.now()
-            row = c.execute(jobs.select().where(jobs.c.id == claim.job).with_for_update()).one_or_none()
+            row = c.execute(queue_sql.JOB_LOCKED, {"p_job": claim.job}).one_or_none()
             stands = _standing(row, claim)
             if stands == "repeated" or stands == "superseded" or row is None:
                 return stands
@@ -206,7 +206,7 @@ class Queue(Runs, Trajectories):
             if stands == "cancelled":
                 self._record_attempt(c, row, claim.worker, now, "cancelled", None, words, kept)
                 if kept is not None:
-                    c.execute(jobs.update().where(jobs.c.id == claim.job).values(trajectory_id=kept))
+                    c.execute(queue_sql.END_JOB, {"p_job": claim.job, "trajectory_id": kept})
                 return stands
             state = self._settle(c, row, now, values, outcome, failure, words, kept, permanent)
             data = {"attempt": claim.attempt, "failure": failure, "trajectory": kept, "state": state}
@@ -238,7 +238,7 @@ class Queue(Runs, Trajectories):
             values["finished"] = now
         if kept is not None:
             values["trajectory_id"] = kept
-        c.execute(jobs.update().where(jobs.c.id == row.id).values(values))
+        c.execute(queue_sql.END_JOB, values | {"p_job": row.id})
         self._record_attempt(c, row, row.owner, now, outcome, failure, words, kept)
         return str(values["state"])
 

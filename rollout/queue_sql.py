@@ -1,4 +1,5 @@
-"""The statements that claim, built once: putting them together anew costs more than the database takes for them.
+"""The statements that claim and end jobs, built once: putting them together anew costs more than the database takes
+for them.
 
 Their parameters: `p_kinds`, `p_now`, `p_run`, `p_n`, `p_job`, `p_attempt`, `p_worker`, `p_expires`.
 """
@@ -68,3 +69,15 @@ TAKE_ONE = _take(
         _of_none | sa.exists().where(runs.c.id == _job.run_id, runs.c.paused.is_(False)),
     )
 )
+
+JOB_LOCKED = jobs.select().where(_job.id == sa.bindparam("p_job", type_=sa.Text)).with_for_update()
+END_JOB = jobs.update().where(_job.id == sa.bindparam("p_job", type_=sa.Text))
+"""Sets the columns that are handed in beside `p_job`."""
+NO_WORK_LEFT = (
+    runs.c.finished.is_(None)
+    & runs.c.sealed.is_(True)
+    & ~sa.exists().where(_job.run_id == runs.c.id, _job.state.in_(("queued", "running")))
+)
+"""True of a run that is to be noted as finished."""
+ENDED_RUNS = sa.select(runs.c.id).where(NO_WORK_LEFT)
+ENDED_RUN = ENDED_RUNS.where(runs.c.id == sa.bindparam("p_run", type_=sa.Text))

@@ -9,6 +9,7 @@ from envs.errors import FailureClass
 from envs.frozen import content_hash
 from rollout.accounts import Accounts, accounts_of
 from rollout.database import Conflict
+from rollout.queue_sql import ENDED_RUN, ENDED_RUNS, NO_WORK_LEFT
 from rollout.runs import Page, Run, RunSpec, TaskRow
 from rollout.schema import jobs, runs
 from rollout.store_part import chunked
@@ -134,18 +135,15 @@ class Runs(TaskSets):
 
         Apart from that transaction, since of two that end the last two rollouts neither sees the other's end.
         """
-        left = sa.exists().where(jobs.c.run_id == runs.c.id, jobs.c.state.in_(("queued", "running")))
-        done = runs.c.finished.is_(None) & runs.c.sealed.is_(True) & ~left
-        if run is not None:
-            done &= runs.c.id == run
+        query, asked = (ENDED_RUNS, {}) if run is None else (ENDED_RUN, {"p_run": run})
         with self.read() as c:
-            found = c.execute(sa.select(runs.c.id).where(done)).scalars().all()
+            found = c.execute(query, asked).scalars().all()
         if not found:
             return
         with self.write() as c:
             now = self.now()
             ended = c.execute(
-                runs.update().where(done, runs.c.id.in_(found)).values(finished=now).returning(runs.c.id)
+                runs.update().where(NO_WORK_LEFT, runs.c.id.in_(found)).values(finished=now).returning(runs.c.id)
             ).scalars()
             self.emit(c, now, *(("run.finished", id, None, {}) for id in ended.all()))
 

@@ -55,7 +55,7 @@ class RolloutHandler:
             known = ", ".join(sorted(self.environments)) or "none"
             words = f"this worker has no environment {work.task.environment!r}; it has: {known}"
             return Broken("environment_error", words, permanent=True)
-        turns = await asyncio.to_thread(self.earlier, claim)
+        turns = await asyncio.to_thread(self.earlier, claim) if claim.attempt > 1 else ()
         marks = (Mark(kind="resumed", words=f"{len(turns)} turns were replayed", at_call=len(turns)),) if turns else ()
         while True:
             record = Record(work.task, identity(claim, work), work.spec.model, marks=marks)
