@@ -18,6 +18,7 @@ from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
 from compiler.errors import CompileError
 from compiler.recipe import Recipe, parse_recipe
+from compiler.select import run_select
 from rollout.blobs import FolderBlobs
 from rollout.store import Store
 
@@ -67,8 +68,13 @@ def compile_one(
 
 
 def candidates(store: Store, recipe: Recipe) -> Iterator[Candidate]:
-    """The runs' finished and partial trajectories, so that the partial ones are counted as dropped."""
-    for found in store.candidates(runs=recipe.runs, partial=None):
+    """The runs' finished and partial trajectories, so that the partial ones are counted as dropped; of those the
+    selected ones. Raises `RecipeError`."""
+    if recipe.select is None:
+        chosen = store.candidates(runs=recipe.runs, partial=None)
+    else:
+        chosen = store.candidates_of(run_select(recipe.select, store.trajectory_view(runs=recipe.runs)))
+    for found in chosen:
         yield Candidate(trajectory=found.trajectory, reference=found.reference, score=found.score)
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import orjson
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from compiler.errors import RecipeError
+from compiler.select import check_select
 from envs.frozen import Frozen
 
 K = 1024
@@ -91,12 +92,18 @@ Format = Literal["acc", "messages", "ms_swift", "llama_factory", "verl", "tokeni
 class Recipe(Part):
     runs: tuple[str, ...] = ()
     """Compile the trajectories of these runs. None: every trajectory in the store."""
+    select: str | None = None
+    """Of those, the ones whose ids this SELECT over the view `trajectories` gives. None: all."""
     environments: tuple[Literal["search", "swe", "sql"], ...] = ("search", "swe", "sql")
+    """Trajectories of other environments are dropped (`environment`)."""
     include_oracle: bool = False
     """Whether trajectories of the oracle policy (`model: oracle`) are taken."""
     search: SearchPolicy = SearchPolicy()
+    """What search trajectories give."""
     swe: SwePolicy = SwePolicy()
+    """What SWE trajectories give."""
     sql: SqlPolicy = SqlPolicy()
+    """What SQL trajectories give."""
     tokenizer: str = "qwen3"
     """`qwen3`, or the path of a Hugging Face tokenizer.json."""
     chat_template: Literal["chatml", "none"] = "chatml"
@@ -110,8 +117,11 @@ class Recipe(Part):
     buckets: tuple[int, ...] = (1 * K, 2 * K, 4 * K, 8 * K, 16 * K, 32 * K, 50 * K, 64 * K, 100 * K, 128 * K)
     """Upper edges, in tokens, of the `context_length` labels: an example gets the first that holds it."""
     placement: Placement | None = None
+    """Where needed pieces stand. None: one permutation of all pieces, uniform over seeds."""
     target: Literal["answer_only", "teacher"] = "answer_only"
+    """What is learnt: the ground truth alone, or a teacher's reasoning and answer."""
     teacher: TeacherPolicy = TeacherPolicy()
+    """Who that is, where the target asks for one."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """None keeps near duplicates; exact ones are always dropped."""
     group_cap: int | None = Field(default=None, ge=1)
@@ -121,11 +131,20 @@ class Recipe(Part):
     mixture: dict[Literal["search", "swe", "sql"], float] = {}
     """Weights by environment: the largest dataset in these proportions is published. Empty: everything."""
     decontamination: Decontamination | None = None
+    """Evaluation sets that nothing may overlap with."""
     formats: tuple[Format, ...] = ("acc",)
     """`acc` and the canonical Parquet are always written."""
     reasoning_form: Literal["think", "field"] = "think"
     """In `messages` formats: reasoning inside `<think>`, or as the field `reasoning_content`."""
     seed: int = 0
+    """Of every order, place and choice of template."""
+
+    @field_validator("select")
+    @classmethod
+    def _readable(cls, sql: str | None) -> str | None:
+        if sql is not None:
+            check_select(sql)
+        return sql
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -21,6 +21,7 @@ Example: select id from trajectories where environment = 'swe' and turns between
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -53,21 +54,33 @@ BATCH = 10_000
 
 
 def check_select(sql: str) -> None:
-    """Raises `RecipeError` unless it is one query over `trajectories` and its own CTEs, with plain functions."""
+    """Raises `ValueError` unless it is one query over `trajectories` and its own CTEs whose columns exist and which
+    gives one column. Nothing is run."""
+    _check_shape(sql)
+    with _database(()) as db:
+        try:
+            given = len(db.execute(f"DESCRIBE {sql}").fetchall())
+        except duckdb.Error as e:
+            raise ValueError(_words(e)) from None
+    if given != 1:
+        raise ValueError(f"must give one column, the trajectory's id; it gives {given}")
+
+
+def _check_shape(sql: str) -> None:
     try:
         statements = [s for s in sqlglot.parse(sql, dialect="duckdb") if s is not None]
     except sqlglot.errors.SqlglotError as e:
-        raise RecipeError(f"select: cannot be read as SQL: {str(e).splitlines()[0]}") from None
+        raise ValueError(f"cannot be read as SQL: {str(e).splitlines()[0]}") from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise RecipeError("select: must be one SELECT of trajectory ids")
+        raise ValueError("must be one SELECT of trajectory ids")
     tree = statements[0]
     local = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
         plain = isinstance(table.this, exp.Identifier) and not table.db and not table.catalog
         if not plain or table.name.lower() not in local | {"trajectories"}:
-            raise RecipeError(f"select: only the view trajectories can be read, not {table.sql(dialect='duckdb')}")
+            raise ValueError(f"only the view trajectories can be read, not {table.sql(dialect='duckdb')}")
     if tree.find(exp.Into, exp.Command):
-        raise RecipeError("select: must only read")
+        raise ValueError("must only read")
 
 
 def run_select(sql: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -75,20 +88,35 @@ def run_select(sql: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
     Raises `RecipeError` in the database's own words.
     """
-    check_select(sql)
+    try:
+        check_select(sql)
+        with _database(rows) as db:
+            found = list(dict.fromkeys(row[0] for row in db.execute(sql).fetchall()))
+            known = {row[0] for row in db.execute("SELECT id FROM trajectories").fetchall()}
+    except ValueError as e:
+        raise RecipeError(f"select: {e}") from None
+    except duckdb.Error as e:
+        raise RecipeError(f"select: {_words(e)}") from None
+    if made_up := [id for id in found if id not in known]:
+        raise RecipeError(f"select: must give ids of the view; {made_up[0]!r} is none")
+    return found
+
+
+@contextmanager
+def _database(rows: Iterable[Mapping[str, Any]]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Holds the view, and can reach nothing else."""
     with duckdb.connect(":memory:") as db:
         db.execute("SET enable_external_access = false")
         db.execute("SET lock_configuration = true")
         db.register("incoming", pa.RecordBatchReader.from_batches(VIEW, _batches(rows)))
         db.execute("CREATE TABLE trajectories AS SELECT * FROM incoming")
         db.unregister("incoming")
-        try:
-            found = db.execute(sql).fetchall()
-        except duckdb.Error as e:
-            raise RecipeError(f"select: {e}") from e
-    if found and len(found[0]) != 1:
-        raise RecipeError(f"select: must give one column, the trajectory's id; it gives {len(found[0])}")
-    return list(dict.fromkeys(str(row[0]) for row in found))
+        yield db
+
+
+def _words(error: duckdb.Error) -> str:
+    """Without the picture of the place in the statement."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
 
 def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:

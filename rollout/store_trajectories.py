@@ -1,6 +1,6 @@
 """Trajectories, whole in the blobs and as rows to list and filter; the scores beside them; the compiler's input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -11,8 +11,9 @@ from envs.score import Score
 from envs.task import Reference
 from rollout.database import NotFound
 from rollout.runs import Candidate, Page, ScoreRow, TaskRow, TrajectoryRow
-from rollout.schema import jobs, references, scores, trajectories
-from rollout.store_tasks import TaskSets, reference_of
+from rollout.schema import jobs, references, scores, tasks, trajectories
+from rollout.store_part import chunked
+from rollout.store_tasks import TaskSets, reference_of, task_of
 from rollout.trajectory import Trajectory
 
 TRAJECTORY_MEDIA_TYPE = "application/vnd.trajc.trajectory+json"
@@ -78,34 +79,57 @@ class Trajectories(TaskSets):
         partial: bool | None = False,
     ) -> Iterator[Candidate]:
         """Every matching trajectory with what scored it and its newest score, by id, one in memory at a time."""
-        newest = (
-            sa.select(sa.func.max(scores.c.id))
-            .where(scores.c.trajectory_id == trajectories.c.id)
-            .correlate(trajectories)
-            .scalar_subquery()
-        )
-        answer = (references.c.task_hash == trajectories.c.task_hash) & (
-            references.c.hash == trajectories.c.reference_hash
-        )
+        cursor: str | None = None
+        while True:
+            query = _matching(_CANDIDATES, runs, environments, models, partial, cursor).limit(_STRETCH)
+            with self.read() as c:
+                rows = c.execute(query).all()
+            yield from map(self._candidate, rows)
+            if len(rows) < _STRETCH:
+                return
+            cursor = rows[-1].id
+
+    def candidates_of(self, ids: Iterable[str]) -> Iterator[Candidate]:
+        """Those of these trajectories, in this order, one in memory at a time. Raises `NotFound`."""
+        for some in chunked(ids):
+            with self.read() as c:
+                rows = {row.id: row for row in c.execute(_CANDIDATES.where(trajectories.c.id.in_(some)))}
+            for id in some:
+                if id not in rows:
+                    raise NotFound("trajectory", id)
+                yield self._candidate(rows[id])
+
+    def trajectory_view(self, *, runs: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+        """What can be told of each trajectory without reading it, whole ones and partial ones, by id: the columns
+        that a recipe selects by."""
+        of = trajectories.c
         base = (
             sa.select(
-                trajectories.c.id,
-                trajectories.c.blob,
-                references.c.body.label("reference"),
-                scores.c.id.label("score_id"),
-                *(scores.c[name] for name in Score.model_fields),
+                of.id,
+                of.run_id.label("run"),
+                of.task_id.label("task"),
+                of.environment,
+                of.task_group,
+                tasks.c.body,
+                of.model,
+                of.stop,
+                scores.c.verdict,
+                scores.c.value.label("score"),
+                of.turns,
+                of.completion_tokens.label("tokens"),
+                of.seconds,
+                (of.source != "native").label("imported"),
             )
-            .outerjoin(references, answer)
-            .outerjoin(scores, scores.c.id == newest)
+            .join(tasks, tasks.c.hash == of.task_hash)
+            .outerjoin(scores, scores.c.id == _NEWEST_SCORE)
         )
         cursor: str | None = None
         while True:
-            query = _matching(base, runs, environments, models, partial, cursor).limit(_STRETCH)
             with self.read() as c:
-                rows = c.execute(query).all()
+                rows = c.execute(_matching(base, runs, (), (), None, cursor).limit(_STRETCH)).all()
             for row in rows:
-                score = None if row.score_id is None else _score(row)
-                yield Candidate(self._load(row.blob), reference_of(row.reference), score)
+                told = {**row._mapping}
+                yield told | {"split": task_of(told.pop("body")).split}
             if len(rows) < _STRETCH:
                 return
             cursor = rows[-1].id
@@ -131,6 +155,10 @@ class Trajectories(TaskSets):
         data = trajectory.model_dump_json(exclude_defaults=True).encode()
         return self.blobs.put(data, TRAJECTORY_MEDIA_TYPE)
 
+    def _candidate(self, row: sa.Row[Any]) -> Candidate:
+        score = None if row.score_id is None else _score(row)
+        return Candidate(self._load(row.blob), reference_of(row.reference), score)
+
     def _load(self, blob: str) -> Trajectory:
         return Trajectory.model_validate(orjson.loads(self.blobs.get(blob)))
 
@@ -150,6 +178,28 @@ class Trajectories(TaskSets):
 
 _STRETCH = 200
 """Rows read at once by `candidates`."""
+
+_NEWEST_SCORE = (
+    sa.select(sa.func.max(scores.c.id))
+    .where(scores.c.trajectory_id == trajectories.c.id)
+    .correlate(trajectories)
+    .scalar_subquery()
+)
+
+_CANDIDATES = (
+    sa.select(
+        trajectories.c.id,
+        trajectories.c.blob,
+        references.c.body.label("reference"),
+        scores.c.id.label("score_id"),
+        *(scores.c[name] for name in Score.model_fields),
+    )
+    .outerjoin(
+        references,
+        (references.c.task_hash == trajectories.c.task_hash) & (references.c.hash == trajectories.c.reference_hash),
+    )
+    .outerjoin(scores, scores.c.id == _NEWEST_SCORE)
+)
 
 
 def _matching(

@@ -140,6 +140,24 @@ def test_a_run_without_a_right_answer_publishes_an_empty_version_with_its_drops(
     assert compiled["accounts"]["trajectories_dropped"] == {"oracle": 8}
 
 
+def test_a_recipe_selects_by_the_view_and_an_unknown_column_is_named(served: Any, tmp_path: Path) -> None:
+    rows = list(served.trajc.rollouts(served.run["id"]))
+    recipe = tmp_path / "some.yaml"
+    one, two = sorted(r["trajectory"] for r in rows)[:2]
+    wanted = f"select id from trajectories where verdict = 'right' and turns > 0 and id in ('{two}', '{one}', 'x')"
+    recipe.write_text(f'include_oracle: true\nruns: [{served.run["id"]}]\nselect: "{wanted}"\n')
+    compiled = served.trajc.json("compile", recipe)
+    assert compiled["dataset"] == "some"
+    assert (compiled["accounts"]["selected"], compiled["accounts"]["published"]) == (2, 2)
+    examples = served.trajc.get("/v1/datasets/some/versions/latest/examples")["items"]
+    assert {e["trajectory"] for e in examples} == {one, two}
+
+    recipe.write_text("select: select id from trajectories where verdicts = 'right'")
+    refused = served.trajc("compile", recipe, code=1)
+    assert "select: " in refused.stderr
+    assert '"verdicts" not found' in refused.stderr
+
+
 def test_a_run_that_names_a_recipe_becomes_a_dataset_when_it_is_done(served: Any, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"include_oracle": true, "token_budget": 32768}')

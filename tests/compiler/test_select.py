@@ -3,7 +3,8 @@
 import pytest
 
 from compiler.errors import RecipeError
-from compiler.select import run_select
+from compiler.recipe import parse_recipe
+from compiler.select import check_select, run_select
 
 ROWS = [
     {"id": "a", "environment": "swe", "turns": 3, "verdict": "right"},
@@ -31,8 +32,17 @@ def test_ids_come_in_the_querys_order_each_once() -> None:
         ("selec id", "select:"),
         ("select nothing from trajectories", "nothing"),
         ("select id, run from trajectories", "one column"),
+        ("select run from trajectories", "ids of the view; None is none"),
+        ("select 'z' as id from trajectories", "'z' is none"),
     ],
 )
 def test_anything_else_is_refused_in_words(sql: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         run_select(sql, ROWS)
+
+
+def test_a_recipe_names_the_column_that_is_not_there_before_anything_runs() -> None:
+    with pytest.raises(RecipeError, match=r'r\.yaml: select: .*"turn" not found.*Candidate bindings: "turns"'):
+        parse_recipe({"select": "select id from trajectories where turn > 5"}, "r.yaml")
+    endless = "with recursive x as (select 1 as n union all select n + 1 from x) select id from trajectories, x"
+    check_select(endless)  # it is read, not run

@@ -49,6 +49,35 @@ def test_every_trajectory_streams_once_across_stretches(store: Store, kit: Any) 
     assert [c.reference for c in store.candidates()][:1] != [None]
 
 
+def test_candidates_come_by_id_in_the_order_asked(store: Store, kit: Any) -> None:
+    first, second, third = run_all(store, kit, 3)
+    assert [c.trajectory for c in store.candidates_of([third.id, first.id])] == [third, first]
+    with pytest.raises(NotFound, match="traj_x"):
+        list(store.candidates_of([second.id, "traj_x"]))
+
+
+def test_the_view_tells_of_each_trajectory_without_reading_it(store: Store, kit: Any) -> None:
+    (made,) = run_all(store, kit, 1)
+    told = {
+        "id": made.id,
+        "run": made.run,
+        "task": made.task.id,
+        "environment": "echo",
+        "task_group": "g0",
+        "split": "train",
+        "model": "parrot",
+        "stop": "answered",
+        "verdict": "right",
+        "score": 1.0,
+        "turns": 1,
+        "tokens": 2,
+        "seconds": made.seconds,
+        "imported": False,
+    }
+    assert list(store.trajectory_view(runs=[made.run])) == list(store.trajectory_view()) == [told]
+    assert list(store.trajectory_view(runs=["run_x"])) == []
+
+
 def test_candidates_are_filtered(store: Store, kit: Any) -> None:
     (made,) = run_all(store, kit, 1)
     for chosen in ({"runs": [made.run]}, {"environments": ["echo"]}, {"models": ["parrot"]}, {"partial": None}):

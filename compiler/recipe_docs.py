@@ -1,0 +1,113 @@
+"""docs/recipes.md and docs/recipe.schema.json, as the recipe's own fields have them."""
+
+import re
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import orjson
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from compiler import select
+from compiler.recipe import Part, Recipe, recipe_schema
+
+HEAD = """# Recipes
+
+A recipe is a YAML or JSON file of these fields, each with a default; `trajc compile RECIPE` compiles it, and
+`trajc compile RUN` is short for a recipe that names one run. A field that does not exist, or a value that does not fit,
+is refused with the field's name. The JSON Schema is [recipe.schema.json](recipe.schema.json).
+
+```yaml
+runs: [run_01jd2x]
+select: select id from trajectories where verdict = 'right' and turns between 5 and 40
+token_budget: 65536
+formats: [messages, tokenised]
+```
+"""
+
+
+def recipes_page() -> str:
+    """The Markdown of docs/recipes.md."""
+    parts = [HEAD, _table("Fields", Recipe)]
+    parts += [_table(f"`{name}`", part) for name, field in Recipe.model_fields.items() if (part := _part(field))]
+    parts.append("## The view `trajectories`\n\n" + _view())
+    return "\n".join(parts)
+
+
+def schema_file() -> bytes:
+    """The bytes of docs/recipe.schema.json."""
+    return orjson.dumps(recipe_schema(), option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _table(title: str, part: type[Part]) -> str:
+    doc = " ".join((part.__doc__ or "").split()) if "__doc__" in part.__dict__ and part.__doc__ else ""
+    rows = [
+        f"## {title}",
+        "",
+        *([doc, ""] if doc else []),
+        "| field | type | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    for name, field in part.model_fields.items():
+        words = " ".join((field.description or "").split()).replace("|", "\\|")
+        rows.append(f"| `{name}` | {_type(field)} | {_default(field)} | {words} |")
+    return "\n".join(rows) + "\n"
+
+
+def _view() -> str:
+    """From the module's docstring, whose indented lines are the columns."""
+    told = dict(re.findall(r"^    (\w+) +(?:text|double|bigint|boolean) +(.+)$", select.__doc__ or "", re.MULTILINE))
+    rows = ["`select` reads this view and nothing else, with DuckDB's functions.", "", "| column | type | what it is |"]
+    rows += ["|---|---|---|", *(f"| `{column.name}` | {column.type} | {told[column.name]} |" for column in select.VIEW)]
+    return "\n".join(rows) + "\n"
+
+
+def _part(field: FieldInfo) -> type[Part] | None:
+    """The part of a recipe that stands in this field."""
+    for one in (field.annotation, *get_args(field.annotation)):
+        if isinstance(one, type) and issubclass(one, Part):
+            return one
+    return None
+
+
+def _type(field: FieldInfo) -> str:
+    bounds = [
+        f"{sign} {limit}"
+        for m in field.metadata
+        for name, sign in _SIGNS
+        if (limit := getattr(m, name, None)) is not None
+    ]
+    return _words(field.annotation) + (f", {' and '.join(bounds)}" if bounds else "")
+
+
+_SIGNS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("min_length", "at least"))
+
+
+def _words(annotation: Any) -> str:
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case None if isinstance(annotation, type) and issubclass(annotation, Part):
+            return "fields, see below"
+        case None:
+            return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(
+                annotation, str(annotation)
+            )
+        case origin if origin is Literal:
+            return ", ".join(f"`{one}`" for one in arguments)
+        case origin if origin in (Union, UnionType):
+            return " or ".join("nothing" if one is NoneType else _words(one) for one in arguments)
+        case origin if origin is dict:
+            return f"{_words(arguments[0])}: {_words(arguments[1])}"
+        case _ if Ellipsis in arguments:
+            return f"list of {_words(arguments[0])}"
+        case _:
+            return f"[{', '.join(map(_words, arguments))}]"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "must be given"
+    if isinstance(value, Part):
+        return ""
+    return "" if value in (None, (), {}) else f"`{orjson.dumps(value).decode()}`"
