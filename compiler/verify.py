@@ -41,12 +41,14 @@ class Report(Frozen):
 def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = None) -> Report:
     """`tokenizer_json` recounts with Hugging Face tokenizers; without it `qwen3` is recounted with tiktoken.
 
-    Every fault is listed. Raises `FileNotFoundError` where there is no manifest.
+    Every fault is listed. The folder may have any name, as a pulled one does; a name that has a version's form
+    must be this version's. Raises `FileNotFoundError` where there is no manifest.
     """
     data = (version_dir / "manifest.json").read_bytes()
     manifest = json.loads(data)
     faults = []
-    if hashlib.sha256(data).hexdigest()[:40] != version_dir.name:
+    version = hashlib.sha256(data).hexdigest()[:40]
+    if re.fullmatch("[0-9a-f]{40}", version_dir.name) and version_dir.name != version:
         faults.append(Fault(where="manifest.json", what="its hash is not the version's name"))
     faults += _files(version_dir, manifest)
     check = _Rows(manifest, blobs, recounter(manifest["tokenizer"]["name"], tokenizer_json))
@@ -54,7 +56,7 @@ def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = No
         faults += _readable(config, check.config(version_dir, config))
     faults += _readable("accounts", _accounts(version_dir, manifest, check))
     return Report(
-        version=version_dir.name,
+        version=version,
         examples=sum(check.examples.values()),
         pieces=check.pieces,
         tokens=check.tokens,

@@ -131,6 +131,17 @@ def test_a_changed_manifest_is_found(published: Published, world: Any) -> None:
     ]
 
 
+def test_a_version_passes_in_a_folder_of_another_name(published: Published, world: Any) -> None:
+    renamed = published.path.rename(published.path.with_name("data"))
+    report = verify(renamed, world.blobs)
+    assert (report.faults, report.version) == ((), published.version)
+
+
+def test_a_version_in_the_folder_of_another_version_is_found(published: Published, world: Any) -> None:
+    renamed = published.path.rename(published.path.with_name("0" * 40))
+    assert [f.what for f in verify(renamed, world.blobs).faults] == ["its hash is not the version's name"]
+
+
 def test_a_lost_or_changed_blob_is_found(published: Published, world: Any) -> None:
     class Lossy:
         def get(self, hash: str) -> bytes:
