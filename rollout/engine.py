@@ -26,6 +26,9 @@ from rollout.trajectory import Trajectory
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+GATHER = 0.05
+"""Seconds between two claims: places that come free meanwhile are filled by one of them."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -196,12 +199,16 @@ class Engine:
         return task
 
     async def _rest(self) -> None:
-        """Until something changed, or the poll is due."""
+        """Until something changed, or the poll is due; never less than `GATHER`."""
+        time_now = asyncio.get_running_loop().time
+        rested = time_now() + GATHER
         try:
             async with asyncio.timeout(self.timing.poll):
                 await self._changed.wait()
         except TimeoutError:
             self._dry.clear()
+        if not self._stopping:
+            await asyncio.sleep(max(rested - time_now(), 0.0))
         self._changed.clear()
 
     async def _claim(self) -> None:

@@ -162,7 +162,11 @@ class Pool:
         self._dispatch()
 
     def _chosen(self, home: str | None) -> Member | None:
-        now, usual = self._clock(), self._usual()
+        now = self._clock()
+        if len(self._members) == 1:
+            (only,) = self._members.values()
+            return only if only.admits(now) else None
+        usual = self._usual()
         url = choose((m.standing(now, usual) for m in self._members.values()), home, self._policy.shed)
         return None if url is None else self._members[url]
 
@@ -175,6 +179,8 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Fill every free slot that somebody waits for."""
+        if not self._stranded and not any(m.queue for m in self._members.values()):
+            return
         now = self._clock()
         for member in self._members.values():
             while member.has_room(now) and (waiter := self._next(member, now)) is not None:

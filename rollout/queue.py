@@ -200,7 +200,7 @@ class Queue(Runs, Trajectories):
             if trajectory is not None and blob is not None and row.trajectory_id != trajectory.id:
                 kept = trajectory.id
                 partial = outcome != "succeeded" or stands == "cancelled"
-                self._insert_trajectory(c, trajectory, blob, partial, now)
+                self._insert_trajectory(c, trajectory, blob, partial, now, row.reference_hash)
                 if score is not None and not partial:
                     self._append_score(c, kept, score, now)
             if stands == "cancelled":

@@ -202,8 +202,9 @@ class Record:
         if self._now is not None:
             turns.append(self._now.finished)
         for turn in turns:
-            said = turn.call.output
-            messages[said] = messages[said].model_copy(update={"reasoning": turn.reasoning})
+            said = messages[turn.call.output]
+            if said.reasoning != turn.reasoning:
+                messages[turn.call.output] = said.model_copy(update={"reasoning": turn.reasoning})
         return Trajectory(
             id=i.trajectory,
             run=i.run,

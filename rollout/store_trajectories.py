@@ -11,7 +11,7 @@ from envs.score import Score
 from envs.task import Reference
 from rollout.database import NotFound
 from rollout.runs import Candidate, Page, ScoreRow, TaskRow, TrajectoryRow
-from rollout.schema import jobs, references, scores, tasks, trajectories
+from rollout.schema import references, scores, tasks, trajectories
 from rollout.store_part import chunked
 from rollout.store_tasks import TaskSets, reference_of, task_of
 from rollout.trajectory import Trajectory
@@ -168,12 +168,11 @@ class Trajectories(TaskSets):
         return id
 
     def _insert_trajectory(
-        self, c: sa.Connection, trajectory: Trajectory, blob: Blob, partial: bool, now: float
+        self, c: sa.Connection, trajectory: Trajectory, blob: Blob, partial: bool, now: float, reference: str | None
     ) -> None:
-        """One that a job of ours made; `trajectory.rollout` names the job."""
-        answer = sa.select(jobs.c.reference_hash).where(jobs.c.id == trajectory.rollout)
+        """One that a job of ours made; `reference` is the hash of what scores it."""
         row = _row(trajectory, blob, now, native=True, partial=partial)
-        c.execute(trajectories.insert(), row | {"reference_hash": c.execute(answer).scalar_one()})
+        c.execute(trajectories.insert(), row | {"reference_hash": reference})
 
 
 _STRETCH = 200
