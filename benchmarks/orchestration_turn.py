@@ -9,6 +9,7 @@ about 128k tokens of history.
 
 import asyncio
 import gc
+import itertools
 import json
 import random
 import resource
@@ -39,7 +40,7 @@ from rollout.record import Identity, Record
 ROUNDS = 3
 ROLLOUTS = 64
 SAMPLING = {"temperature": 1.0, "max_tokens": 1024}
-REPLY = {
+REPLY: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "model": "m",
@@ -51,7 +52,11 @@ REPLY = {
                 "role": "assistant",
                 "content": "Let me look at the next page of it.",
                 "tool_calls": [
-                    {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"page": 3}'}}
+                    {
+                        "id": "call_00000000",
+                        "type": "function",
+                        "function": {"name": "look", "arguments": '{"page": 3}'},
+                    }
                 ],
             },
         }
@@ -61,10 +66,11 @@ REPLY = {
 
 
 class Serving(asyncio.Protocol):
-    """Just enough HTTP: one canned reply for each request, after about `delay` seconds."""
+    """Just enough HTTP: a reply for each request, alike but for its call's id, after about `delay` seconds."""
 
     delay = 0.0
-    answer = b""
+    before, after = b"", b""
+    replies = itertools.count()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -83,18 +89,22 @@ class Serving(asyncio.Protocol):
             self.left = 0
             if self.delay:
                 asyncio.get_running_loop().call_later(
-                    self.delay * random.uniform(0.5, 1.5), self.transport.write, self.answer
+                    self.delay * random.uniform(0.5, 1.5), self.transport.write, self.answer()
                 )
             else:
-                self.transport.write(self.answer)
+                self.transport.write(self.answer())
+
+    def answer(self) -> bytes:
+        return b"%scall_%08d%s" % (self.before, next(self.replies), self.after)
 
 
-async def serve(delay: float) -> None:
+async def serve(delay: float, tool: str, arguments: str) -> None:
+    message = REPLY["choices"][0]["message"]
+    message["tool_calls"][0]["function"] = {"name": tool, "arguments": arguments}
     body = json.dumps(REPLY).encode()
     Serving.delay = delay
-    Serving.answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    )
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    Serving.before, _, Serving.after = (head + body).partition(b"call_00000000")
     server = await asyncio.get_running_loop().create_server(Serving, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -240,9 +250,9 @@ async def memory(port: int, turns: int, size: int, rollouts: int) -> dict[str, A
 
 
 @contextmanager
-def endpoint(delay: float = 0.0) -> Iterator[int]:
-    """The port of an endpoint in a process of its own."""
-    process = subprocess.Popen(_command("serve", delay), stdout=subprocess.PIPE, text=True, cwd=_ROOT)
+def endpoint(delay: float = 0.0, tool: str = "look", arguments: str = '{"page": 3}') -> Iterator[int]:
+    """The port of an endpoint in a process of its own, whose every reply calls this tool."""
+    process = subprocess.Popen(_command("serve", delay, tool, arguments), stdout=subprocess.PIPE, text=True, cwd=_ROOT)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -255,9 +265,9 @@ def measured(role: str, port: int, *args: Any) -> dict[str, Any]:
     return child("benchmarks.orchestration_turn", role, port, *args)
 
 
-def child(module: str, *args: Any, python: str | Path = sys.executable) -> dict[str, Any]:
-    """What a module prints, as JSON on its last line, when run in a fresh process."""
-    command = [python, "-m", module, *map(str, args)]
+def child(program: str | Path, *args: Any, python: str | Path = sys.executable) -> dict[str, Any]:
+    """What a module, or a script, prints as JSON on its last line when run in a fresh process."""
+    command = [python, *(["-m", program] if isinstance(program, str) else [program]), *map(str, args)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -301,7 +311,7 @@ def run() -> list[dict[str, Any]]:
 def main() -> None:
     role, *args = sys.argv[1:]
     if role == "serve":
-        asyncio.run(serve(float(args[0])))
+        asyncio.run(serve(float(args[0]), *args[1:]))
     elif role == "memory":
         print(json.dumps(asyncio.run(memory(*map(int, args)))))
     else:
