@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from api.settings import Settings
+from envs.environment import Site
 
 GIB = 1 << 30
 ENOUGH_DISK = 5 * GIB
+ENDPOINT = "start the endpoint, or mend TRAJC_BASE_URL (it ends in /v1) and TRAJC_MODEL_KEY"
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,31 @@ def model_endpoint(settings: Settings) -> Finding:
         try:
             response = httpx.get(f"{url}/models", headers=headers, timeout=10)
             response.raise_for_status()
+            served = [str(model["id"]) for model in response.json()["data"][:5]]
+        except httpx.HTTPStatusError as e:
+            return Finding("model endpoint", "missing", f"{url}/models answered {e.response.status_code}", ENDPOINT)
         except httpx.HTTPError as e:
-            words = f"{url}/models: {e}"
-            way_out = "start the endpoint, or mend TRAJC_BASE_URL (it ends in /v1) and TRAJC_MODEL_KEY"
-            return Finding("model endpoint", "missing", words, way_out)
-        answers.append(f"{url} serves {', '.join(model['id'] for model in response.json()['data'][:5])}")
+            return Finding("model endpoint", "missing", f"{url}/models: {e}", ENDPOINT)
+        except (ValueError, LookupError, TypeError):
+            return Finding("model endpoint", "missing", f"{url}/models answered with no list of models", ENDPOINT)
+        answers.append(f"{url} serves {', '.join(served)}")
     return Finding("model endpoint", "ok", "; ".join(answers))
+
+
+def environments(settings: Settings) -> Finding:
+    from envs.errors import TrajcError
+    from envs.registry import create, names
+    from rollout.blobs import FolderBlobs
+
+    known, faults = sorted(names()), []
+    for name in sorted({*known, *settings.environments}):
+        try:
+            create(name, Site(settings.home, FolderBlobs(settings.blobs), settings.environments.get(name, {})))
+        except TrajcError as e:
+            faults.append(f"{name}: {e}")
+    if faults:
+        return Finding("environments", "missing", "; ".join(faults), "mend TRAJC_ENVIRONMENTS")
+    return Finding("environments", "ok", ", ".join(known))
 
 
 def base_image(settings: Settings) -> Finding:
@@ -174,6 +195,7 @@ CHECKS: dict[str, Check] = {
     "home": home,
     "database": database,
     "redis": redis,
+    "environments": environments,
     "docker engine": docker_engine,
     "base image": base_image,
     "tokenizer": tokenizer,

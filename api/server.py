@@ -10,14 +10,11 @@ import uvicorn
 
 from api.app import create_app
 from api.embedded import embedded
+from api.service import NotOpen as NotOpen
 from api.service import Service, open_service
 from api.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
-class NotOpen(Exception):
-    """The service must not, or cannot, listen there. The words say why and the way out."""
 
 
 def check_open(settings: Settings) -> None:
@@ -33,7 +30,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """Blocks until SIGTERM or SIGINT. Raises `NotOpen`."""
     check_open(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for talkative in ("httpx", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     listening = listen(settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -3,9 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
+
+import sqlalchemy as sa
 
 from api.problems import unknown
 from api.settings import Settings
@@ -77,10 +79,33 @@ def site_of(settings: Settings, blobs: BlobStore, environment: str) -> Site:
     return Site(root=settings.home, blobs=blobs, settings=settings.environments.get(environment, {}))
 
 
+class NotOpen(Exception):
+    """The service must not, or cannot, start as its settings say. The words say why and the way out."""
+
+
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
-    """Makes the home folder and brings the database up to date."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    blobs = FolderBlobs(settings.blobs)
-    with Store.open(settings.database, blobs, fsync=settings.fsync) as store:
+    """Makes the home folder and brings the database up to date. Raises `NotOpen`."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        blobs = FolderBlobs(settings.blobs)
+    except OSError as e:
+        raise NotOpen(
+            f"the home folder {settings.home} cannot be made: {e.strerror}; "
+            "set TRAJC_HOME to a folder that you may write"
+        ) from None
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(Store.open(settings.database, blobs, fsync=settings.fsync))
+        except (sa.exc.SQLAlchemyError, OSError) as e:
+            raise NotOpen(_unopened(settings, e)) from None
         yield Service(settings, store, blobs)
+
+
+def _unopened(settings: Settings, error: Exception) -> str:
+    words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    if settings.database_url is None:
+        return (
+            f"the database in {settings.home} cannot be opened: {words}; set TRAJC_HOME to a folder that you may write"
+        )
+    return f"the database of TRAJC_DATABASE_URL cannot be opened: {words}; start it, or unset it to use SQLite"

@@ -41,6 +41,8 @@ def compile_dataset(
         emit(compilation)
     elif wait and compilation["state"] == "succeeded":
         print(in_words(compilation))
+    if compilation["state"] == "succeeded":
+        warn_of_nothing(compilation)
     if compilation["state"] in ("failed", "cancelled"):
         fail(f"compilation {compilation['id']} {compilation['state']}: {compilation['error']}")
 
@@ -61,6 +63,14 @@ def follow(client: "Client", id: str) -> Any:
     while (compilation := client.get(f"/v1/compilations/{id}"))["state"] in ("queued", "running"):
         time.sleep(POLL_SECONDS)
     return compilation
+
+
+def warn_of_nothing(compilation: Any) -> None:
+    accounts = compilation["accounts"]
+    if accounts["published"] == 0:
+        oracle = accounts["trajectories_dropped"].get("oracle", 0)
+        way_out = f": {oracle} come from the oracle policy, which --include-oracle takes" if oracle else ""
+        say(f"no example was published{way_out}")
 
 
 def in_words(compilation: Any) -> str:

@@ -67,6 +67,9 @@ def queue(client: "Client", spec: dict[str, Any], tasks: str) -> Any:
     import json
 
     with path.open("rb") as lines:
+        if not any(line.strip() for line in lines):
+            fail(f"{tasks}: there is no task in it; nothing was queued", 2)
+        lines.seek(0)
         try:
             return client.call(
                 "POST",

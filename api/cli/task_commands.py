@@ -26,7 +26,10 @@ def index(
     from api.cli.site import local_site
     from envs.search.indexing import index_corpus
 
-    columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
+    for pair in column or ():
+        if "=" not in pair:
+            fail(f"--column {pair}: it takes FIELD=COLUMN, such as text=contents", 2)
+    columns = dict(pair.split("=", 1) for pair in column or ())
     with plain_errors(), bar(f"index {name}", "documents") as tell:
         done = index_corpus(
             source, name, local_site(settings(), "search"), columns=columns or None, licence=licence, progress=tell

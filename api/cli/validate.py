@@ -37,6 +37,10 @@ def check_file(path: Path, settings: Settings) -> Checked:
     tasks, faults = 0, []
     seen: dict[str, int] = {}
     for line in lines_of(path):
+        if len(line.data) > settings.max_task_bytes:
+            words = f"longer than {settings.max_task_bytes} bytes (TRAJC_MAX_TASK_BYTES)"
+            faults.append(FileFault(str(path), line.number, "", words))
+            continue
         try:
             (row,) = read_tasks([line], environment)
         except Problem as e:

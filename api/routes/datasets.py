@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from api.dataset_files import PublishedFile, files_of, find_file, find_version, folder_of
 from api.examples import find_example, list_examples
 from api.problems import Problem
-from api.routes.parts import Cursor, Limit, TheService, all_of, page_of
+from api.routes.parts import Limit, Position, TheService, all_of, page_of
 from api.service import Service
 from rollout.database import NotFound
 from rollout.runs import DatasetVersion
@@ -48,7 +48,7 @@ async def file(name: str, version: str, path: str, request: Request, service: Th
 
 @router.get("/{name}/versions/{version}/examples")
 async def examples(
-    name: str, version: str, service: TheService, cursor: Cursor = None, limit: Limit = 100
+    name: str, version: str, service: TheService, cursor: Position = None, limit: Limit = 100
 ) -> dict[str, Any]:
     def find() -> dict[str, Any]:
         folder = folder_of(service, find_version(service, name, version))

@@ -1,14 +1,29 @@
 """What routes share: the service, pages by cursor."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from pydantic import AfterValidator
 
+from api.problems import Problem
 from api.service import Service
 from rollout.runs import Page
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows on one page.")]
-Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
+Position = Annotated[str | None, Query(alias="cursor", description="`next` of the page before.")]
+"""The cursor of a list in a file: how many rows stand before the page."""
+
+
+def _of_ours(cursor: str | None) -> str | None:
+    """A cursor of somebody else's would compare with the ids somehow and leave rows out. Raises `Problem`."""
+    if cursor is not None and not re.fullmatch("[a-z]+_[0-9a-f]{32}", cursor):
+        raise Problem(400, "bad-cursor", f"cursor {cursor!r} is not one of ours: use `next` of the page before")
+    return cursor
+
+
+Cursor = Annotated[str | None, Query(description="`next` of the page before."), AfterValidator(_of_ours)]
+"""The cursor of a list in the database: the id of the row before the page."""
 
 
 def the_service(request: Request) -> Service:

@@ -140,7 +140,7 @@ def _world(task: Task) -> SearchWorld:
     try:
         return SearchWorld.model_validate(task.world)
     except ValidationError as e:
-        raise TaskError(f"task {task.id!r}: {_faults(e, 'world')}") from None
+        raise TaskError(_faults(e, "world")) from None
 
 
 def _reference(reference: Reference) -> SearchReference:

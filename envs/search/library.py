@@ -92,7 +92,7 @@ def manifest(site: Site, name: str, version: str | None = None) -> Manifest:
     wanted = version or latest_version(folder)
     if wanted is None:
         known = ", ".join(m.name for m in corpora(site)) or "none yet"
-        raise CorpusError(f"unknown corpus {name!r}; known: {known}. `trajc tasks index SOURCE --name {name}` makes it")
+        raise CorpusError(f"unknown corpus {name!r}; known: {known}. `trajc tasks index {name} SOURCE` makes it")
     if not re.fullmatch(r"[0-9a-f]{64}", wanted) or not (found := version_folder(folder, wanted)).is_dir():
         known = ", ".join(sorted(p.name for p in (folder / "versions").glob("*"))) or "none"
         raise CorpusError(f"corpus {name!r} has no version {wanted[:80]!r} here; known: {known}")

@@ -63,7 +63,7 @@ def _manifest(path: Path) -> Manifest:
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
     if not known:
-        return f"unknown database {name!r}; none is loaded yet (`trajc tasks load-db SOURCE --name NAME` loads one)"
+        return f"unknown database {name!r}; none is loaded yet (`trajc tasks load-db NAME SOURCE` loads one)"
     close = near(name, known)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown database {name!r}{hint}; known: {', '.join(known)} (`trajc tasks load-db` loads another)"

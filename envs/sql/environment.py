@@ -64,8 +64,8 @@ class SqlEnvironment:
         database = find_database(self._site, world.database, world.version)
         return SqlSession(task, database, self._pool, self._site.blobs)
 
-    async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
-        return score_submission(_reference(task, reference), submission)
+    async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:  # noqa: ARG002
+        return score_submission(_reference(reference), submission)
 
     async def close(self) -> None:
         self._pool.close()
@@ -80,11 +80,11 @@ class SqlEnvironment:
         return database.manifest.blobs
 
     def _materialised(self, task: Task, database: Database, reference: Reference) -> Reference:
-        parsed = _reference(task, reference)
+        parsed = _reference(reference)
         if parsed.rows is not None:
             return reference
         if not parsed.gold_sql.strip():
-            raise TaskError(f"task {task.id}: the reference has neither gold_sql nor rows")
+            raise TaskError("reference: neither gold_sql nor rows")
         ask = Ask(
             parsed.gold_sql,
             dialect=task.dialect,
@@ -96,9 +96,9 @@ class SqlEnvironment:
         )
         reply, _ = self._pool.run(database.path, ask)
         if isinstance(reply, Failed):
-            raise TaskError(f"task {task.id}: the gold_sql does not run on {database.name}: {reply.words}")
+            raise TaskError(f"reference.gold_sql does not run on {database.name}: {reply.words}")
         if reply.more or reply.left:
-            raise TaskError(f"task {task.id}: the gold_sql's result is larger than an answer may be")
+            raise TaskError("reference.gold_sql: its result is larger than an answer may be")
         return Reference(data=_filled(parsed, reply).model_dump(mode="json"))
 
 
@@ -116,20 +116,20 @@ def _world(task: Task) -> SqlWorld:
     try:
         return SqlWorld.model_validate(task.world)
     except ValidationError as e:
-        raise TaskError(f"task {task.id}: world: {_faults(e)}") from None
+        raise TaskError(_faults("world", e)) from None
 
 
-def _reference(task: Task, reference: Reference) -> SqlReference:
+def _reference(reference: Reference) -> SqlReference:
     try:
         parsed = SqlReference.model_validate(reference.data)
     except ValidationError as e:
-        raise TaskError(f"task {task.id}: reference: {_faults(e)}") from None
+        raise TaskError(_faults("reference", e)) from None
     if parsed.scorer not in SCORERS:
         known = ", ".join(sorted(SCORERS))
-        raise TaskError(f"task {task.id}: reference: unknown scorer {parsed.scorer!r}; known: {known}")
+        raise TaskError(f"reference.scorer: unknown scorer {parsed.scorer!r}; known: {known}")
     return parsed
 
 
-def _faults(error: ValidationError) -> str:
+def _faults(of: str, error: ValidationError) -> str:
     faults: list[Any] = list(error.errors())
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return "; ".join(f"{'.'.join([of, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults)

@@ -193,8 +193,12 @@ def test_pinning_fills_the_version_once(site: Site, environment: SearchEnvironme
 @pytest.mark.parametrize(
     ("world", "data", "words"),
     [
-        ({}, REFERENCE.data, "world.corpus"),
-        ({"corpus": "plants"}, REFERENCE.data, "unknown corpus 'plants'; known: animals"),
+        ({}, REFERENCE.data, "^world.corpus: "),
+        (
+            {"corpus": "plants"},
+            REFERENCE.data,
+            "unknown corpus 'plants'; known: animals. .trajc tasks index plants SOURCE",
+        ),
         ({"corpus": "animals", "version": "x"}, REFERENCE.data, "no version 'x'"),
         ({"corpus": "animals"}, {"answers": []}, "reference.answers"),
         ({"corpus": "animals"}, {"answers": ["a"], "gold_docs": ["zebra", "unicorn"]}, "no document unicorn"),

@@ -225,11 +225,11 @@ async def test_pin_fills_in_version_tables_and_gold_rows(environment: SqlEnviron
         ),
         (make_task(), {"gold_sql": "DROP TABLE customers"}, "gold_sql does not run on shop: DROP is refused"),
         (make_task(), {"gold_sql": ""}, "neither gold_sql nor rows"),
-        (make_task(), {"gold": "x"}, "reference: gold: Extra inputs"),
+        (make_task(), {"gold": "x"}, "^reference.gold: Extra inputs"),
         (make_task(), {"rows": [], "scorer": "exact"}, "unknown scorer 'exact'; known: bird, spider, values"),
         (make_task(database="shops"), None, "did you mean 'shop'"),
         (make_task(version="1" * 64), None, "has no version"),
-        (make_task(schema="x"), None, "world: schema: Extra inputs"),
+        (make_task(schema="x"), None, "^world.schema: Extra inputs"),
     ],
 )
 def test_pin_refuses_what_could_not_run_or_be_scored(

@@ -1,0 +1,90 @@
+"""What cannot start says so in a sentence that names the setting."""
+
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from api.doctor import ENDPOINT, Finding, environments, model_endpoint
+from api.service import NotOpen, open_service
+from api.settings import Settings
+
+
+def refusal(**settings: object) -> str:
+    with pytest.raises(NotOpen) as e, open_service(Settings.model_validate(settings)):
+        pass
+    return str(e.value)
+
+
+def test_a_home_that_is_a_file_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    assert refusal(home=tmp_path / "home") == (
+        f"the home folder {tmp_path / 'home'} cannot be made: File exists; "
+        "set TRAJC_HOME to a folder that you may write"
+    )
+
+
+@pytest.mark.parametrize("url", ["postgresql://a:hidden@127.0.0.1:1/x", "no url:hidden", "oracle9://a:hidden@b/c"])
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+    words = refusal(home=tmp_path, database_url=url)
+    assert words.startswith("the database of TRAJC_DATABASE_URL cannot be opened: ")
+    assert words.endswith("; start it, or unset it to use SQLite")
+    assert "hidden" not in words
+
+
+def test_a_broken_sqlite_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trajc.db").write_bytes(b"no database" * 1000)
+    assert "file is not a database; set TRAJC_HOME" in refusal(home=tmp_path)
+
+
+def test_doctor_names_settings_that_an_environment_refuses(tmp_path: Path) -> None:
+    wrong = Settings(home=tmp_path / "home", environments={"search": {"threads": "x"}, "sweet": {}})
+    found = environments(wrong)
+    assert (found.state, found.way_out) == ("missing", "mend TRAJC_ENVIRONMENTS")
+    assert "search: settings of the search environment: threads" in found.words
+    assert "unknown environment 'sweet'; known: search, sql, swe" in found.words
+    assert environments(Settings(home=tmp_path / "home")).state == "ok"
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[int, bytes], str]]:
+    """The base URL of a server that answers everything so."""
+    servers = []
+
+    def make(status: int, body: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
+        Thread(target=servers[-1].serve_forever).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/v1"
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b"{}", "answered 401"),
+        (200, b"<html>", "answered with no list of models"),
+        (200, b'{"models": []}', "answered with no list of models"),
+    ],
+)
+def test_doctor_says_in_one_line_what_an_endpoint_answers(
+    answering: Callable[[int, bytes], str], status: int, body: bytes, words: str
+) -> None:
+    url = answering(status, body)
+    expected = Finding("model endpoint", "missing", f"{url}/models {words}", ENDPOINT)
+    assert model_endpoint(Settings(base_url=(url,))) == expected

@@ -1,0 +1,55 @@
+"""What the command says of input that is nothing, too much or not what it takes."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from api.cli import app
+from api.cli.compile_commands import warn_of_nothing
+from api.cli.validate import FileFault, check_file
+from api.settings import Settings
+
+
+def said(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_task_file_without_tasks_queues_no_empty_run(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(content)
+    words = f"trajc: {file}: there is no task in it; nothing was queued\n"
+    assert said("run", str(file), "--env", "search", "--model", "m") == (2, words)
+
+
+def test_a_column_without_a_name_is_not_passed_over(tmp_path: Path) -> None:
+    words = "trajc: --column title: it takes FIELD=COLUMN, such as text=contents\n"
+    assert said("tasks", "index", "wiki", str(tmp_path), "--column", "title") == (2, words)
+
+
+def test_validation_refuses_a_line_that_the_service_would_refuse(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("x" * 2000)
+    found = check_file(file, Settings(home=tmp_path, max_task_bytes=1024))
+    assert found.faults == (FileFault(str(file), 1, "", "longer than 1024 bytes (TRAJC_MAX_TASK_BYTES)"),)
+
+
+def test_a_version_without_examples_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_nothing({"accounts": {"published": 0, "trajectories_dropped": {"oracle": 2}}})
+    warn_of_nothing({"accounts": {"published": 0, "trajectories_dropped": {}}})
+    warn_of_nothing({"accounts": {"published": 1, "trajectories_dropped": {"oracle": 2}}})
+    assert capsys.readouterr().err.splitlines() == [
+        "no example was published: 2 come from the oracle policy, which --include-oracle takes",
+        "no example was published",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/rollouts", "/v1/compilations"])
+@pytest.mark.parametrize("cursor", ["garbage", "5", "%00", "run_1"])
+def test_a_cursor_of_somebody_else_is_refused_and_not_an_empty_page(client: TestClient, path: str, cursor: str) -> None:
+    answer = client.get(f"{path}?cursor={cursor}")
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
+    assert client.get(f"{path}?cursor=run_{'0' * 32}").status_code == 200
