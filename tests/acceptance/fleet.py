@@ -19,7 +19,7 @@ import psycopg
 import redis
 import sqlalchemy as sa
 
-from envs.blobs import MemoryBlobs
+from rollout.blobs import FolderBlobs
 from rollout.store import Store
 
 TRAJC = Path(sys.executable).parent / "trajc"
@@ -151,9 +151,13 @@ class Fleet:
         return self._process([str(TRAJC), "serve"], "serve", lambda: answers(f"{self.url}/readyz"))
 
     def worker(self, what: str = "rollouts", concurrency: int = 4, name: str = "worker") -> Process:
-        command = [str(TRAJC), "worker", what, "--concurrency", str(concurrency)]
         log = self.home.parent / f"{name}.log"
-        return self._process(command, name, lambda: log.exists() and b"is at work" in log.read_bytes())
+        return self._process(
+            self.worker_command(what, concurrency), name, lambda: log.exists() and b"is at work" in log.read_bytes()
+        )
+
+    def worker_command(self, what: str, concurrency: int) -> list[str]:
+        return [str(TRAJC), "worker", what, "--concurrency", str(concurrency)]
 
     def oracle(self, *words: str | Path, name: str = "oracle") -> tuple[Process, str]:
         """The process, and its base URL."""
@@ -181,7 +185,7 @@ class Fleet:
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
         """The installation's database, to look into."""
-        with Store.open(self.database or self.home / "trajc.db", MemoryBlobs()) as store:
+        with Store.open(self.database or self.home / "trajc.db", FolderBlobs(self.home / "blobs")) as store:
             yield store
 
     def close(self) -> None:

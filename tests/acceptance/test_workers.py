@@ -1,0 +1,247 @@
+"""Worker processes over a real Redis, each test named after what happened to users of other systems."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from api.carrier.redis_carrier import RedisCarrier
+from rollout.schema import jobs
+from rollout.store import Store
+from tests.acceptance.fleet import Fleet, Process, completions, counting_tasks, fleet, inline, until
+
+pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
+TURNS = 4
+QUEUE = "trajc.rollouts"
+
+
+@dataclass
+class Site:
+    """A service with Redis and without workers, over one database file; each test starts the workers it wants."""
+
+    fleet: Fleet
+    store: Store
+    redis: Process
+    tasks: Path
+    recording: Path
+    workers: int = 0
+
+    @contextmanager
+    def oracle(self, latency: float) -> Iterator[str]:
+        words = (self.tasks, "--recording", self.recording, "--latency", str(latency))
+        process, base_url = self.fleet.oracle(*words)
+        process.up()
+        try:
+            yield base_url
+        finally:
+            process.end()
+
+    @contextmanager
+    def worker(self, what: str = "rollouts", concurrency: int = 4) -> Iterator[Process]:
+        """Ended in good order after the block, unless the test did."""
+        self.workers += 1
+        process = self.fleet.worker(what, concurrency, f"worker-{self.workers}")
+        process.up()
+        try:
+            yield process
+        finally:
+            process.end()
+        assert process.process.returncode in (0, -signal.SIGKILL, 128 + signal.SIGTERM), process.log.read_text()[-3000:]
+        for trouble in ("attached to a different loop", "Event loop is closed", "Traceback"):
+            assert trouble not in process.log.read_text()
+
+    def queue(self, base_url: str, n: int = 8, **more: Any) -> str:
+        wanted = {"environment": "sql", "model": "oracle", "base_urls": [base_url], "tasks": inline(self.tasks)[:n]}
+        return str(self.fleet.post("/v1/runs", wanted | more)["id"])
+
+    def done(self, run: str) -> None:
+        until(lambda: self.store.run(run).finished is not None, f"{run} is done: {self.store.accounts(run)}")
+
+    def states(self, run: str) -> Counter[str]:
+        return Counter(r.state for r in self.store.rollouts(run=run, limit=1000).items)
+
+    def outcomes(self, run: str) -> Counter[str]:
+        """Of the attempts that have ended."""
+        rollouts = self.store.rollouts(run=run, limit=1000).items
+        return Counter(a.outcome for r in rollouts for a in self.store.rollout(r.id).attempts)
+
+    def messages(self) -> int:
+        with self.fleet.client as client:
+            return int(client.llen(QUEUE))  # type: ignore[arg-type]
+
+    def leases(self) -> int:
+        with self.store.read() as c:
+            return len(c.execute(sa.select(jobs.c.id).where(jobs.c.owner.is_not(None))).all())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("workers")
+    settings = {"lease_seconds": "4", "poll_seconds": "4", "shutdown_seconds": "2"}
+    with fleet(folder, **settings) as it, ExitStack() as stack:
+        redis, serve = it.redis(), it.serve()
+        redis.up()
+        serve.up()
+        store = stack.enter_context(it.store())
+        yield Site(it, store, redis, *counting_tasks(folder, 40, TURNS))
+
+
+def test_many_tasks_at_once_share_one_event_loop(site: Site) -> None:
+    """`Future attached to a different loop`: every rollout of a process uses the same HTTP clients."""
+    with site.oracle(0.1) as base_url, site.worker(concurrency=8):
+        runs = [site.queue(base_url, 20), site.queue(base_url, 20, name="another")]
+        for run in runs:
+            site.done(run)
+        assert [site.outcomes(run) for run in runs] == [Counter(succeeded=20)] * 2
+
+
+def test_a_message_delivered_twice_starts_one_rollout(site: Site) -> None:
+    with site.oracle(0.3) as base_url:
+        run = site.queue(base_url)
+        until(lambda: site.messages() >= 8, "messages wait")
+        with closing(RedisCarrier(site.fleet.environ["TRAJC_REDIS_URL"])) as carrier:
+            for rollout in site.store.rollouts(run=run).items * 3:
+                carrier.send(QUEUE, rollout.id, 1)
+        with site.worker(concurrency=4), site.worker(concurrency=4):
+            site.done(run)
+            until(lambda: site.messages() == 0, "every message was read")
+        assert site.outcomes(run) == Counter(succeeded=8)
+        assert set(completions(base_url).values()) == {TURNS}
+
+
+def test_a_late_first_attempt_changes_nothing_after_a_second_one_finished(site: Site) -> None:
+    """A worker that stood still for longer than its lease, and then goes on as if nothing had happened."""
+    with site.oracle(0.5) as base_url, site.worker(concurrency=4) as sleeper:
+        run = site.queue(base_url, 4)
+        until(lambda: sum(completions(base_url).values()) >= 4, "under way")
+        sleeper.process.send_signal(signal.SIGSTOP)
+        try:
+            with site.worker(concurrency=4):
+                site.done(run)
+        finally:
+            sleeper.process.send_signal(signal.SIGCONT)
+        time.sleep(3.0)
+        assert site.outcomes(run) == Counter(failed=4, succeeded=4)
+        whole = [c.trajectory for c in site.store.candidates(runs=[run])]
+        assert sorted(str(t.rollout) for t in whole) == sorted(r.id for r in site.store.rollouts(run=run).items)
+        assert {t.attempt for t in whole} == {2}
+
+
+def test_a_cancel_that_overtakes_its_own_start_wins(site: Site) -> None:
+    with site.oracle(0.0) as base_url:
+        run = site.queue(base_url)
+        until(lambda: site.messages() >= 8, "messages wait")
+        site.fleet.post(f"/v1/runs/{run}/cancel")
+        with site.worker():
+            until(lambda: site.messages() == 0, "every message was read")
+            site.done(run)
+        assert site.states(run) == Counter(cancelled=8)
+        assert completions(base_url) == {}
+
+
+def test_a_cancel_stops_what_a_worker_runs(site: Site) -> None:
+    with site.oracle(30.0) as base_url, site.worker():
+        run = site.queue(base_url, 4)
+        until(lambda: site.states(run)["running"] == 4, "under way")
+        site.fleet.post(f"/v1/runs/{run}/cancel")
+        until(lambda: site.outcomes(run) == Counter(cancelled=4), "stopped", 30.0)
+        assert site.leases() == 0
+
+
+def test_redis_flushed_while_messages_wait(site: Site) -> None:
+    with site.oracle(0.0) as base_url:
+        run = site.queue(base_url)
+        until(lambda: site.messages() >= 8, "messages wait")
+        with site.fleet.client as client:
+            client.flushall()
+        with site.worker():
+            site.done(run)
+        assert site.outcomes(run) == Counter(succeeded=8)
+
+
+def test_redis_gone_for_good_workers_ask_the_database(site: Site) -> None:
+    """And a consumer that stalled after a reconnect is no different: no message comes."""
+    with site.oracle(0.1) as base_url, site.worker() as worker:
+        site.redis.kill()
+        try:
+            run = site.queue(base_url, 12)
+            site.done(run)
+            assert worker.process.poll() is None
+        finally:
+            site.redis.start()
+            site.redis.up()
+        again = site.queue(base_url, 12)
+        site.done(again)
+        assert [site.outcomes(id) for id in (run, again)] == [Counter(succeeded=12)] * 2
+
+
+def test_a_worker_killed_in_the_middle_is_taken_up_where_it_was(site: Site) -> None:
+    with site.oracle(0.7) as base_url, site.worker(concurrency=4) as killed:
+        run = site.queue(base_url, 4)
+        until(lambda: sum(completions(base_url).values()) >= 8, "half way")
+        killed.kill()
+        with site.worker(concurrency=4):
+            site.done(run)
+        assert site.outcomes(run) == Counter(failed=4, succeeded=4)
+        assert all(TURNS <= paid <= TURNS + 1 for paid in completions(base_url).values())
+        marks = [[m.kind for m in c.trajectory.marks] for c in site.store.candidates(runs=[run])]
+        assert marks == [["resumed"]] * 4
+
+
+def test_sigterm_hands_back_what_does_not_end_in_time(site: Site) -> None:
+    with site.oracle(60.0) as base_url:
+        with site.worker() as worker:
+            run = site.queue(base_url, 4)
+            until(lambda: site.states(run)["running"] == 4, "under way")
+            assert worker.end(30.0) == 0
+        assert site.states(run) == Counter(queued=4)
+        assert site.outcomes(run) == Counter(released=4)
+        assert site.leases() == 0
+        site.fleet.post(f"/v1/runs/{run}/cancel")
+
+
+def test_a_second_signal_ends_at_once(site: Site) -> None:
+    with site.oracle(60.0) as base_url, site.worker() as worker:
+        run = site.queue(base_url, 4)
+        until(lambda: site.states(run)["running"] == 4, "under way")
+        worker.process.send_signal(signal.SIGTERM)
+        until(lambda: "ending: jobs" in worker.log.read_text(), "the first was heard", pause=0.02)
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(20) == 128 + signal.SIGTERM
+        site.fleet.post(f"/v1/runs/{run}/cancel")
+        until(lambda: site.leases() == 0, "leases are taken back")
+
+
+def test_compilations_go_to_processes_of_their_own(site: Site) -> None:
+    with site.oracle(0.0) as base_url, site.worker():
+        run = site.queue(base_url, 3)
+        site.done(run)
+    recipe = {"runs": [run], "include_oracle": True}
+    compilation = site.fleet.post("/v1/compilations", {"recipe": recipe, "dataset": "carried"})
+    with site.worker("compile", concurrency=2) as worker:
+        until(lambda: finished(site, compilation["id"]), "compiled")
+        found = site.fleet.get(f"/v1/compilations/{compilation['id']}")
+        assert (found["state"], found["accounts"]["selected"]) == ("succeeded", 3)
+        assert worker.end(30.0) == 0
+    assert site.leases() == 0
+
+
+def finished(site: Site, compilation: str) -> Any:
+    return site.fleet.get(f"/v1/compilations/{compilation}")["finished"]
+
+
+def test_a_worker_without_redis_says_so(site: Site) -> None:
+    environ = {k: v for k, v in site.fleet.environ.items() if k != "TRAJC_REDIS_URL"}
+    log = site.fleet.home.parent / "without.log"
+    process = Process([*site.fleet.worker_command("rollouts", 1)], environ, log)
+    process.start()
+    assert process.process.wait(60) == 2
+    assert "TRAJC_REDIS_URL is not set" in log.read_text()
+    assert "Traceback" not in log.read_text()
