@@ -88,7 +88,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """Makes the home folder and brings the database up to date. Raises `NotOpen`."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        blobs = FolderBlobs(settings.blobs)
+        blobs = FolderBlobs(settings.blobs, fsync=settings.fsync)
     except OSError as e:
         raise NotOpen(
             f"the home folder {settings.home} cannot be made: {e.strerror}; "
