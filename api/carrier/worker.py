@@ -37,6 +37,7 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Celery names each message that it receives and acknowledges; what became of the job is the engine's to say.
     logging.getLogger("celery").setLevel(logging.WARNING)
+    signals.setup_logging.connect(keep_logging, weak=False)
     # Celery warns of running as root, for the sake of pickled messages; ours are JSON and name two ids.
     warnings.simplefilter("ignore", SecurityWarning)
     kind = KINDS[work]
@@ -65,6 +66,10 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
             process.stop()
             process.join(settings.shutdown_seconds + Timing.close + 5)
     return int(worker.exitcode or 0)
+
+
+def keep_logging(**_: Any) -> None:
+    """That this signal has a receiver keeps Celery from setting up logging anew, in the worker and in its children."""
 
 
 class Hands(Worker):  # type: ignore[misc]
