@@ -10,7 +10,10 @@ import sys
 
 import orjson
 
+from api.endpoints import urls_of
+from api.problems import Problem
 from api.service import Service
+from api.settings import Settings
 from compiler.recipe import Recipe
 from rollout.engine import Broken, Done, Outcome
 from rollout.runs import Claim, Compilation, JobKind
@@ -24,8 +27,22 @@ ATTEMPTS = 3
 """A compilation whose process is killed this often (out of memory, most of the time) has failed."""
 
 
+def check_teacher(settings: Settings, recipe: Recipe) -> None:
+    """Raises `Problem` where a recipe wants a teacher, and neither it nor the settings say which."""
+    if recipe.target != "teacher":
+        return
+    if (recipe.teacher.model or settings.model) is None:
+        raise Problem(
+            422, "no-model", "no teacher: give the recipe teacher.model, or start the service with TRAJC_MODEL"
+        )
+    urls_of(settings, recipe.teacher.base_urls)
+
+
 def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str | None = None) -> Compilation:
     """The same key gives the same compilation, and one job is enough for it."""
+    if recipe.target == "teacher" and recipe.teacher.model is None:
+        teacher = recipe.teacher.model_copy(update={"model": service.settings.model})
+        recipe = recipe.model_copy(update={"teacher": teacher})
     made = service.store.create_compilation(
         recipe.model_dump(mode="json"),
         dataset,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from api.teaching import QueuedTeacher
 from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
 from compiler.errors import CompileError
@@ -37,7 +38,7 @@ def compile_one(
 ) -> None:
     """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`.
 
-    `stopped` is asked between trajectories; `Interrupted` once it says so.
+    `stopped` is asked between trajectories, and while a teacher is waited for; `Interrupted` once it says so.
     """
     compilation = store.compilation(id)
     if compilation.state not in ("queued", "running"):
@@ -53,9 +54,17 @@ def compile_one(
             told = time.monotonic()
             store.set_compilation(id, "running", accounts={"read": read, "built": built})
 
+    def pause(seconds: float) -> None:
+        if stopped():
+            raise Interrupted
+        time.sleep(seconds)
+
     try:
         recipe = parse_recipe(compilation.recipe)
-        done = compile_dataset(recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, progress)
+        teacher = QueuedTeacher(store, blobs, recipe.teacher, pause) if recipe.target == "teacher" else None
+        done = compile_dataset(
+            recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, progress, teacher=teacher
+        )
     except CompileError as e:
         store.set_compilation(id, "failed", error=str(e))
         return

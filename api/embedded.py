@@ -22,11 +22,15 @@ async def embedded(service: Service) -> AsyncIterator[None]:
     """For as long as the context lives; at its end jobs in flight are ended or handed back."""
     settings = service.settings
     works: dict[str, Coroutine[Any, Any, None]] = {"recipes of runs": compile_finished_runs(service)}
-    concurrency: dict[JobKind, int] = {"rollout": settings.concurrency, "compile_shard": settings.compile_workers}
+    concurrency: dict[JobKind, int] = {
+        "rollout": settings.concurrency,
+        "generation": settings.concurrency,
+        "compile_shard": settings.compile_workers,
+    }
     if settings.redis_url is not None:
         works["pump"] = pump_jobs(service.store, settings.redis_url)
         if not settings.serve_works:
-            concurrency = {}
+            concurrency = {"generation": settings.concurrency}  # which workers do not take
     await asyncio.to_thread(requeue_forgotten, service)
     async with at_work(service, concurrency), beside(works):
         yield

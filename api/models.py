@@ -1,7 +1,7 @@
 """The models of this process: one endpoint pool for each model and set of base URLs, shared by its runs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
@@ -27,11 +27,15 @@ class Models:
         self._http: aiohttp.ClientSession
 
     def __call__(self, spec: RunSpec) -> Model:
-        key = (spec.model, urls_of(self.settings, spec.base_urls))
+        return self.pool(spec.model, spec.base_urls)
+
+    def pool(self, model: str, base_urls: Sequence[str]) -> Model:
+        """No base URLs mean those of the settings. Raises `Problem` where there are none either."""
+        key = (model, urls_of(self.settings, base_urls))
         self._asked[key] = time.monotonic()
         if key not in self._pools:
             endpoints = tuple(Endpoint(url, key_for(self.settings, url)) for url in key[1])
-            self._pools[key] = Pool(spec.model, endpoints, http=self._http)
+            self._pools[key] = Pool(model, endpoints, http=self._http)
         return self._pools[key]
 
     def status(self) -> Mapping[str, tuple[Status, ...]]:

@@ -7,9 +7,10 @@ import asyncio
 import logging
 import re
 
-from api.compile_jobs import queue_compilation
+from api.compile_jobs import check_teacher, queue_compilation
 from api.problems import Problem
 from api.service import Service
+from api.settings import Settings
 from compiler.recipe import Recipe, parse_recipe
 from rollout.runs import Run, RunSpec
 
@@ -17,12 +18,12 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 
-def check_recipe(spec: RunSpec) -> None:
+def check_recipe(spec: RunSpec, settings: Settings) -> None:
     """Raises `Problem`, or `RecipeError` naming the field: a run whose recipe cannot be read is not queued."""
     if isinstance(spec.recipe, str):
         raise Problem(422, "not-valid", "field recipe: give the recipe's fields as an object")
     if spec.recipe is not None:
-        parse_recipe(spec.recipe, "field recipe")
+        check_teacher(settings, parse_recipe(spec.recipe, "field recipe"))
 
 
 async def compile_finished_runs(service: Service) -> None:

@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any
 
 from api.compile_jobs import compile_claim
+from api.generation import GenerationHandler
 from api.models import IDLE_SECONDS, Models
 from api.reaper import reap_containers
 from api.service import Service
+from rollout.admission import Admission
 from rollout.engine import Engine, Handler, Outcome, Timing
 from rollout.journal import FolderJournals
 from rollout.runs import Claim, JobKind
@@ -50,15 +52,22 @@ async def at_work(
     settings = service.settings
     handlers: dict[JobKind, Handler] = {}
     async with AsyncExitStack() as stack:
-        if "rollout" in concurrency:
+        if {"rollout", "generation"} & concurrency.keys():
             environments = await asyncio.to_thread(service.every_environment)
             stack.push_async_callback(service.close_environments)
             models = await stack.enter_async_context(Models(settings))
+            admission = Admission()
+        if "generation" in concurrency:
+            handlers["generation"] = GenerationHandler(
+                service.store, service.blobs, environments, models.pool, admission
+            )
+        if "rollout" in concurrency:
             handlers["rollout"] = rollouts = RolloutHandler(
                 service.store,
                 environments,
                 models,
                 service=service.label,
+                admission=admission,
                 journals=FolderJournals(settings.journals, fsync=settings.fsync),
             )
             tidying = {"idle pools and journals": tidy(models, rollouts), "reaper": reap_containers(service)}

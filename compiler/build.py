@@ -1,4 +1,9 @@
-"""One trajectory becomes one example, or a drop with its first reason."""
+"""One trajectory becomes one example, or is dropped with its first reason."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import ParamSpec
 
 from compiler.assemble import assemble, prompt_of
 from compiler.candidate import Candidate
@@ -11,22 +16,59 @@ from compiler.evidence_swe import swe_material
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
-from compiler.teacher import Teacher, teach
+from compiler.teacher import Samples, Teacher, teach
 from compiler.transforms import Undecodable
 
+P = ParamSpec("P")
 
-def build(candidate: Candidate, recipe: Recipe, renderer: Renderer, teacher: Teacher | None = None) -> Example:
-    """Raises `Dropped`, and `RecipeError` where the recipe's target needs a teacher and none is there."""
-    if recipe.target == "teacher" and teacher is None:
-        raise RecipeError("target: 'teacher' needs a model endpoint that teaches; choose 'answer_only' without one")
+TAUGHT_AHEAD = 64
+"""Examples, and their trajectories in memory, that wait for a teacher."""
+
+
+def build(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Example:
+    """The example with its bare answer, which a teacher may replace later. Raises `Dropped`."""
     _admit(candidate, recipe)
     try:
-        example = assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer)
+        return assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer)
     except Undecodable as e:
         raise Dropped("undecodable", str(e)) from None
-    if recipe.target == "answer_only" or teacher is None:
-        return example
-    return teach(example, prompt_of(example, renderer), candidate, recipe, renderer.tokenizer, teacher)
+
+
+def outcomes(
+    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, teacher: Teacher | None = None
+) -> Iterator[tuple[Candidate, Example | Dropped]]:
+    """What each candidate becomes, in their order; with a teacher, up to `TAUGHT_AHEAD` of them are asked at once.
+
+    Raises `RecipeError` where the recipe's target needs a teacher and none is there.
+    """
+    if recipe.target == "answer_only":
+        for candidate in candidates:
+            yield candidate, _or_dropped(build, candidate, recipe, renderer)
+        return
+    if teacher is None:
+        raise RecipeError("target: 'teacher' needs a model endpoint that teaches; choose 'answer_only' without one")
+    asked: deque[tuple[Candidate, Example | Dropped, Samples | None]] = deque()
+    rest = iter(candidates)
+    while True:
+        for candidate in islice(rest, TAUGHT_AHEAD - len(asked)):
+            example = _or_dropped(build, candidate, recipe, renderer)
+            samples = None
+            if isinstance(example, Example):
+                samples = teacher.ask(example, prompt_of(example, renderer), candidate)
+            asked.append((candidate, example, samples))
+        if not asked:
+            return
+        candidate, example, samples = asked.popleft()
+        if isinstance(example, Example) and samples is not None:
+            example = _or_dropped(teach, example, samples(), recipe, renderer.tokenizer)
+        yield candidate, example
+
+
+def _or_dropped(make: Callable[P, Example], *given: P.args, **named: P.kwargs) -> Example | Dropped:
+    try:
+        return make(*given, **named)
+    except Dropped as dropped:
+        return dropped
 
 
 def _admit(candidate: Candidate, recipe: Recipe) -> None:
@@ -42,6 +84,8 @@ def _admit(candidate: Candidate, recipe: Recipe) -> None:
         raise Dropped("no_score", "nobody scored this trajectory")
     if not score.right:
         raise Dropped("not_right", f"{score.verdict}: {score.words}"[:500])
+    if recipe.target == "teacher" and candidate.reference is None:
+        raise Dropped("no_reference", "nothing to score a teacher's answer with")
 
 
 def _material(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Material:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from compiler.drops import Accounts
+from compiler.plots import pass_rates
 
 ANSWER_ONLY = (
     "target: answer_only. The assistant's message is the bare answer, without reasoning. Outside tests of the "
@@ -45,6 +46,7 @@ def card(
         "![lengths](plots/lengths.svg) ![places of needed evidence](plots/places.svg)",
         "",
         "![distances of needed evidence](plots/distances.svg) ![drops](plots/drops.svg)",
+        *(["", "![the teacher's right samples](plots/pass_rates.svg)"] if pass_rates(statistics, accounts) else []),
         "",
         "## Licences of the evidence",
         "",

@@ -10,6 +10,7 @@ TrajectoryReason = Literal[
     "oracle",
     "unfinished",
     "no_score",
+    "no_reference",
     "not_right",
     "no_evidence",
     "evidence_missing",

@@ -10,6 +10,7 @@ from compiler.transforms import Step
 from envs.frozen import Frozen
 
 Config = Literal["search_agent", "swe_agent", "sql_agent"]
+AnswerKind = Literal["text", "rows", "patch"]
 CONFIGS: dict[str, Config] = {"search": "search_agent", "swe": "swe_agent", "sql": "sql_agent"}
 
 
@@ -59,7 +60,7 @@ class Example(Frozen):
     """What the assistant says: the ground truth with control strings neutralised."""
     reasoning: str | None
     ground_truth: str
-    answer_kind: Literal["text", "rows", "patch"]
+    answer_kind: AnswerKind
     context_length: str
     prompt_tokens: int
     """Of the prompt's own text."""

@@ -11,7 +11,7 @@ WIDTH, HEIGHT, LEFT, TOP, FOOT = 460, 240, 46, 34, 46
 
 
 def draw(folder: Path, statistics: Mapping[str, Any], accounts: Accounts) -> None:
-    """`lengths`, `places`, `distances` and `drops` below `folder`."""
+    """`lengths`, `places`, `distances` and `drops` below `folder`; `pass_rates` where a teacher was asked."""
     tenths = {f"{10 * i} %": n for i, n in enumerate(statistics["needed_position_tenths"])}
     drops = {**accounts.trajectories_dropped, **accounts.examples_dropped}
     charts = {
@@ -20,9 +20,19 @@ def draw(folder: Path, statistics: Mapping[str, Any], accounts: Accounts) -> Non
         "distances": ("Tokens between neighbouring needed pieces", _thousands(statistics["needed_distances"])),
         "drops": ("Dropped, by reason", drops),
     }
+    if rates := pass_rates(statistics, accounts):
+        charts["pass_rates"] = ("The teacher's right samples of one example", rates)
     folder.mkdir()
     for name, (title, bars) in charts.items():
         (folder / f"{name}.svg").write_text(bar_chart(title, bars))
+
+
+def pass_rates(statistics: Mapping[str, Any], accounts: Accounts) -> dict[str, int]:
+    """`2 of 4` -> examples; `none` for those that were dropped because no sample was right."""
+    mark = "teacher_pass_rate: "
+    rates = {label.removeprefix(mark): n for label, n in statistics["labels"].items() if label.startswith(mark)}
+    never = accounts.trajectories_dropped.get("teacher_never_right", 0)
+    return {"none": never} | rates if rates or never else {}
 
 
 def _thousands(histogram: Mapping[str, int], most: int = 24) -> dict[str, int]:

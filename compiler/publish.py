@@ -108,7 +108,7 @@ def _write(
     manifest = {
         "format": 1,
         "name": name,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude={"teacher": {"base_urls"}}),
         "target": recipe.target,
         "warnings": [ANSWER_ONLY] if recipe.target == "answer_only" else [],
         "code": code_version(),

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from compiler.errors import RecipeError
 from compiler.select import check_select
 from envs.frozen import Frozen
+from rollout.runs import plain_urls
 
 K = 1024
 
@@ -84,6 +85,18 @@ class TeacherPolicy(Part):
 
     samples: int = Field(default=1, ge=1)
     """Asked for each example; the first right one is taken, and the share of right ones is kept."""
+    model: str | None = None
+    """None: the model of the service's settings."""
+    base_urls: tuple[str, ...] = ()
+    """OpenAI-compatible endpoints; none means those of the service's settings. Not told in the manifest."""
+    sampling: dict[str, Any] = {}
+    """Sent with every call: temperature, top_p, max_tokens ... A `seed` is the first sample's, the next one's is one
+    more: give one, or a temperature, where `samples` is above 1."""
+
+    @field_validator("base_urls")
+    @classmethod
+    def _no_credentials(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return plain_urls(urls)
 
 
 Format = Literal["acc", "messages", "ms_swift", "llama_factory", "verl", "tokenised", "agent_sft"]

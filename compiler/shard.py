@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from compiler.build import build
+from compiler.build import outcomes
 from compiler.candidate import Candidate
 from compiler.drops import Drop, Dropped
 from compiler.example import Example
@@ -109,23 +109,23 @@ def _write(
         open(folder / "turns.jsonl", "wb") as turns,
         open(folder / "trajectories.txt", "w") as trajectories,
     ):
-        for candidate in candidates:
+        for candidate, outcome in outcomes(recipe, candidates, renderer, teacher):
             selected += 1
             trajectories.write(candidate.trajectory.id + "\n")
-            try:
-                example = build(candidate, recipe, renderer, teacher)
-            except Dropped as e:
-                dropped[e.reason] += 1
-                drop = Drop(trajectory=candidate.trajectory.id, stage="trajectory", reason=e.reason, words=e.words)
+            if isinstance(outcome, Dropped):
+                dropped[outcome.reason] += 1
+                drop = Drop(
+                    trajectory=candidate.trajectory.id, stage="trajectory", reason=outcome.reason, words=outcome.words
+                )
                 drops.write(orjson.dumps(drop.model_dump()) + b"\n")
             else:
-                line = example.model_dump_json().encode() + b"\n"
+                line = outcome.model_dump_json().encode() + b"\n"
                 examples.write(line)
                 kept = (0, 0)
                 if "agent_sft" in recipe.formats:
                     row = orjson.dumps(baseline(candidate.trajectory)) + b"\n"
                     kept = (turns.tell(), turns.write(row))
-                entry = _entry(example, recipe.seed, offset, len(line), kept)
+                entry = _entry(outcome, recipe.seed, offset, len(line), kept)
                 index.write(orjson.dumps(entry.model_dump()) + b"\n")
                 built += 1
                 offset += len(line)

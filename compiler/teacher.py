@@ -3,7 +3,7 @@
 Owns the seam and the choice; how samples are made (queued, resumed, paid once) is the caller's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from compiler.candidate import Candidate
 from compiler.chat import target_text
 from compiler.drops import Dropped
-from compiler.example import Example
+from compiler.example import AnswerKind, Example
 from compiler.recipe import Recipe
 from compiler.tokens import Tokenizer
 from compiler.transforms import neutralise, restore
@@ -19,29 +19,29 @@ from envs.frozen import Frozen, canonical_json, content_hash
 from envs.score import Submission
 
 
-class Completion(Frozen):
+class Sample(Frozen):
+    """One reply to a compiled prompt."""
+
     reasoning: str | None
     content: str
+    right: bool
+    """Whether the environment's own scorer calls its answer (`answer_of`) right."""
+
+
+Samples = Callable[[], Sequence[Sample]]
+"""Waits until they are in. May raise: a compilation that lacks samples cannot go on, and is started again when they
+are there."""
 
 
 class Teacher(Protocol):
-    """Blocking. May raise: a compilation that lacks samples cannot go on, and is started again when they are in."""
-
-    def complete(self, example: Example, prompt: str, samples: int) -> Sequence[Completion]:
-        """Up to `samples` replies to the prompt, always in the same order for the same example."""
-        ...
-
-    def right(self, candidate: Candidate, submission: Submission) -> bool:
-        """Whether the environment's own scorer calls it right."""
+    def ask(self, example: Example, prompt: str, candidate: Candidate) -> Samples:
+        """Order the samples of an example, which come in the same order each time. Does not wait for them."""
         ...
 
 
-def teach(
-    example: Example, prompt: str, candidate: Candidate, recipe: Recipe, tokenizer: Tokenizer, teacher: Teacher
-) -> Example:
+def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer: Tokenizer) -> Example:
     """Raises `Dropped`: no sample is right, or no right one fits the budget."""
-    samples = teacher.complete(example, prompt, recipe.teacher.samples)
-    right = [s for s in samples if (a := answer_of(s.content, example)) and teacher.right(candidate, a)]
+    right = [s for s in samples if s.right]
     rate = f"{len(right)} of {len(samples)}"
     if not right:
         raise Dropped("teacher_never_right", f"{rate} samples are right")
@@ -65,14 +65,14 @@ def teach(
     raise Dropped("over_budget", f"{rate} samples are right; none fits the budget of {recipe.token_budget} tokens")
 
 
-def answer_of(content: str, example: Example) -> Submission | None:
+def answer_of(content: str, kind: AnswerKind) -> Submission | None:
     """The reply as a submission; None where it does not have the form that the prompt asks for."""
     text = restore(_unfenced(content.strip()))
     if not text:
         return None
-    if example.answer_kind == "patch":
+    if kind == "patch":
         return Submission(kind="patch", text=text + "\n")
-    if example.answer_kind == "text":
+    if kind == "text":
         return Submission(kind="text", text=text)
     try:
         rows = orjson.loads(text)

@@ -86,6 +86,14 @@ class Queue(Runs, Trajectories):
         cancelled = {(row.id, row.attempt) for row in states if row.state == "cancelled"}
         return {claim: "cancelled" if (claim.job, claim.attempt) in cancelled else "lost" for claim in gone}
 
+    def note(self, claim: Claim, result: dict[str, Any]) -> bool:
+        """Keep what there is of a running job's result, for a later attempt to go on from (`Store.job`). False where
+        the claim is no longer held."""
+        of = jobs.c
+        held = (of.id == claim.job) & (of.attempt == claim.attempt) & (of.owner == claim.worker) & RUNNING
+        with self.write() as c:
+            return c.execute(jobs.update().where(held).values(result=result)).rowcount == 1
+
     def finish(
         self,
         claim: Claim,

@@ -19,6 +19,19 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 T = TypeVar("T")
 
 
+def plain_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The URLs. Raises `ValueError` where one is no http(s) URL, or carries a secret."""
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"a base URL is http(s)://host[:port]/path, not {parts.scheme}://{parts.hostname}")
+        if parts.username is not None or parts.password is not None or parts.query:
+            raise ValueError(
+                f"the base URL of {parts.hostname} carries credentials or a query; API keys belong in the settings"
+            )
+    return urls
+
+
 class RunSpec(Frozen):
     """What a run asks for. It holds no secret: API keys come from the service's settings."""
 
@@ -43,15 +56,7 @@ class RunSpec(Frozen):
     @field_validator("base_urls")
     @classmethod
     def _no_credentials(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"a base URL is http(s)://host[:port]/path, not {parts.scheme}://{parts.hostname}")
-            if parts.username is not None or parts.password is not None or parts.query:
-                raise ValueError(
-                    f"the base URL of {parts.hostname} carries credentials or a query; API keys belong in the settings"
-                )
-        return urls
+        return plain_urls(urls)
 
 
 @dataclass(frozen=True)

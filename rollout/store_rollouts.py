@@ -1,5 +1,6 @@
 """Rollouts and other jobs as they stand: lists, one with its attempts, cancelling one."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -84,46 +85,41 @@ class Rollouts(Runs):
         id = self.new_id(_PREFIX[kind])
         with self.write() as c:
             now = self.now()
-            values = {
-                "id": id,
-                "kind": kind,
-                "run_id": run,
-                "sample": 0,
-                "sample_group": "",
-                "payload": payload,
-                "state": "queued",
-                "priority": priority,
-                "attempt": 0,
-                "attempts_forgiven": 0,
-                "next_attempt_at": 0.0,
-                "error": "",
-                "created": now,
-            }
+            values = _fresh(id, kind, payload, now) | {"run_id": run, "priority": priority}
             c.execute(jobs.insert(), values)
             self.emit(c, now, (f"{kind}.queued", run, id, {}))
         self.queued()
         return self.job(id)
 
+    def order(self, kind: JobKind, payloads: Mapping[str, dict[str, Any]]) -> None:
+        """Queue jobs of no run under ids that the caller made of what they are to do, each once however often it is
+        ordered. One that failed or was cancelled is queued again, with a fresh allowance of attempts."""
+        of = jobs.c
+        again = {"state": "queued", "failure": None, "error": "", "next_attempt_at": 0.0, "finished": None}
+        with self.write() as c:
+            now = self.now()
+            there = {*c.execute(sa.select(of.id).where(of.id.in_(payloads))).scalars()}
+            new = [_fresh(id, kind, payload, now) for id, payload in payloads.items() if id not in there]
+            self.insert_new(c, jobs, new)
+            for id in there:
+                ended = (of.id == id) & of.state.in_(("failed", "cancelled"))
+                values = again | {"attempts_forgiven": of.attempt, "payload": payloads[id]}
+                c.execute(jobs.update().where(ended).values(values))
+            self.emit(c, now, *((f"{kind}.queued", None, row["id"], {}) for row in new))
+        self.queued()
+
     def job(self, id: str) -> Job:
         """Raises `NotFound`."""
-        with self.read() as c:
-            row = c.execute(jobs.select().where(jobs.c.id == id)).one_or_none()
-        if row is None:
+        found = self.jobs([id])
+        if not found:
             raise NotFound("job", id)
-        return Job(
-            id=row.id,
-            kind=row.kind,
-            run=row.run_id,
-            state=row.state,
-            attempt=row.attempt,
-            worker=row.owner,
-            failure=row.failure,
-            error=row.error,
-            payload=row.payload or {},
-            result=row.result,
-            created=row.created,
-            finished=row.finished,
-        )
+        return found[0]
+
+    def jobs(self, ids: Sequence[str]) -> tuple[Job, ...]:
+        """Those of these that there are, in this order."""
+        with self.read() as c:
+            rows = {row.id: row for row in c.execute(jobs.select().where(jobs.c.id.in_(ids)))}
+        return tuple(_job(rows[id]) for id in ids if id in rows)
 
     def _attempts(self, c: sa.Connection, job: str) -> tuple[Attempt, ...]:
         rows = c.execute(attempts.select().where(attempts.c.job_id == job).order_by(attempts.c.attempt))
@@ -150,6 +146,42 @@ _ROLLOUTS = (
     .join(tasks, tasks.c.hash == jobs.c.task_hash)
     .where(jobs.c.kind == "rollout")
 )
+
+
+def _fresh(id: str, kind: JobKind, payload: dict[str, Any], now: float) -> dict[str, Any]:
+    """The row of a queued job of no run."""
+    return {
+        "id": id,
+        "kind": kind,
+        "run_id": None,
+        "sample": 0,
+        "sample_group": "",
+        "payload": payload,
+        "state": "queued",
+        "priority": 0,
+        "attempt": 0,
+        "attempts_forgiven": 0,
+        "next_attempt_at": 0.0,
+        "error": "",
+        "created": now,
+    }
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        run=row.run_id,
+        state=row.state,
+        attempt=row.attempt,
+        worker=row.owner,
+        failure=row.failure,
+        error=row.error,
+        payload=row.payload or {},
+        result=row.result,
+        created=row.created,
+        finished=row.finished,
+    )
 
 
 def _rollout(row: sa.Row[Any]) -> Rollout:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.compile_jobs import queue_compilation
+from api.compile_jobs import check_teacher, queue_compilation
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
 from compiler.recipe import parse_recipe
@@ -44,9 +44,10 @@ async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
 
 
 def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
-    """Raises `RecipeError`, or `NotFound` for a run that is not there."""
+    """Raises `RecipeError`, `Problem` where its teacher is nobody, or `NotFound` for a run that is not there."""
     given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}
     recipe = parse_recipe(given)
+    check_teacher(service.settings, recipe)
     for run in recipe.runs:
         service.store.run(run)
     return queue_compilation(service, recipe, wanted.dataset, key)

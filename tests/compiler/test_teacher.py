@@ -1,35 +1,44 @@
 """Targets from a teacher: the kept ones are exactly the right ones."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
 from compiler.errors import RecipeError
 from compiler.example import Example
 from compiler.recipe import Recipe, TeacherPolicy
-from compiler.teacher import Completion, answer_of
+from compiler.teacher import Sample, Samples, answer_of
 from compiler.verify import verify
-from envs.score import Submission
 
 RECIPE = Recipe(target="teacher", teacher=TeacherPolicy(samples=3), formats=("messages", "tokenised"))
 
 
 class Scripted:
-    """Right in its n-th sample where the task's number says n; the third of every four tasks never."""
+    """Right in its n-th sample where the task's number says n; the third of every four tasks never. `asked` says how
+    many examples were asked for before the first one was waited for."""
 
-    def complete(self, example: Example, prompt: str, samples: int) -> Sequence[Completion]:
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def ask(self, example: Example, prompt: str, candidate: Candidate) -> Samples:
         assert example.question in prompt
-        number = int(example.task.removeprefix("t-s"))
-        replies = ["wrong"] * samples
+        number = int(candidate.trajectory.task.id.removeprefix("t-s"))
+        self.asked.append(number)
+        replies = ["wrong"] * RECIPE.teacher.samples
         if number % 4 != 3:
             replies[number % 4] = "in spring 1872"
-        return [Completion(reasoning=f"Thought {i} says <think>.", content=r) for i, r in enumerate(replies)]
 
-    def right(self, candidate: Any, submission: Submission) -> bool:
-        return submission.text in candidate.reference.data["answers"]
+        def samples() -> list[Sample]:
+            assert len(self.asked) == 12
+            return [
+                Sample(reasoning=f"Thought {i} says <think>.", content=r, right=r != "wrong")
+                for i, r in enumerate(replies)
+            ]
+
+        return samples
 
 
 def test_only_right_samples_become_targets(world: Any, tmp_path: Any) -> None:
@@ -42,6 +51,9 @@ def test_only_right_samples_become_targets(world: Any, tmp_path: Any) -> None:
         (f"t-s{n}", f"Thought {n % 4} says <\\think>.") for n in range(12) if n % 4 != 3
     }
     assert {r["answer"] for r in table} == {"in spring 1872"}
+    assert (published.path / "plots" / "pass_rates.svg").read_text().count("<title>") == 2
+    assert "<title>none: 3</title>" in (published.path / "plots" / "pass_rates.svg").read_text()
+    assert "<title>1 of 3: 9</title>" in (published.path / "plots" / "pass_rates.svg").read_text()
     assert verify(published.path, world.blobs).faults == ()
 
 
@@ -61,7 +73,6 @@ def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> Non
         ("text", "", None),
     ],
 )
-def test_replies_become_submissions(kind: str, content: str, text: str | None) -> None:
-    example = Example.model_construct(answer_kind=kind)
-    submission = answer_of(content, example)
+def test_replies_become_submissions(kind: Any, content: str, text: str | None) -> None:
+    submission = answer_of(content, kind)
     assert (submission and submission.text) == text

@@ -1,0 +1,124 @@
+"""One sample of a teacher as a job: a model call over a compiled prompt, scored by the environment's own scorer.
+
+The reply is kept with the job before it is scored, so that neither a fault of the scorer nor the death of the process
+has it paid again.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from compiler.example import AnswerKind
+from compiler.teacher import answer_of
+from envs.blobs import BlobStore
+from envs.environment import Environment
+from envs.errors import EnvironmentFailure, boundary
+from envs.frozen import Frozen
+from rollout.admission import Admission
+from rollout.engine import Broken, Done, Outcome
+from rollout.model import ContextLengthExceeded, Conversation, Model, ModelError
+from rollout.runs import Claim
+from rollout.store import Store
+from rollout.trajectory import Message
+
+REPLY_MEDIA_TYPE = "application/vnd.trajc.reply+json"
+
+
+class Order(Frozen):
+    """What is asked: the job's payload."""
+
+    trajectory: str
+    """Whose task and reference score the answer."""
+    prompt: str
+    """The prompt's blob."""
+    answer_kind: AnswerKind
+    model: str
+    base_urls: tuple[str, ...]
+    sampling: dict[str, Any]
+
+
+class Said(Frozen):
+    """A reply, as it is kept in a blob."""
+
+    content: str = ""
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    endpoint: str = ""
+
+
+class GenerationHandler:
+    """`models` gives the model of a name behind base URLs.
+
+    The job's result is `{"reply": blob, "right": whether it is, "words": why}`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: BlobStore,
+        environments: Mapping[str, Environment],
+        models: Callable[[str, Sequence[str]], Model],
+        admission: Admission,
+    ) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.environments = environments
+        self.models = models
+        self.admission = admission
+
+    async def __call__(self, claim: Claim) -> Outcome:
+        order = Order.model_validate(claim.payload)
+        job = await asyncio.to_thread(self.store.job, claim.job)
+        if job.result is None:
+            said = await self.ask(claim.job, order)
+            blob = await asyncio.to_thread(self.keep, claim, said)
+        else:  # an earlier attempt's
+            blob = str(job.result["reply"])
+            said = Said.model_validate_json(await asyncio.to_thread(self.blobs.get, blob))
+        return await self.scored(order, said, blob)
+
+    async def ask(self, job: str, order: Order) -> Said:
+        """Raises `ModelError`. A prompt that is too long for the model has an empty reply."""
+        conversation = Conversation(job)
+        prompt = await asyncio.to_thread(self.blobs.get, order.prompt)
+        conversation.append(Message(role="user", content=prompt.decode()))
+        with boundary(ModelError, f"{order.model}: asking the teacher"):
+            try:
+                reply = await self.models(order.model, order.base_urls).complete(conversation, order.sampling)
+            except ContextLengthExceeded:
+                return Said(finish_reason="context_length")
+        return Said(
+            content=reply.content or "",
+            reasoning=reply.reasoning,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.usage.prompt_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+            endpoint=reply.endpoint,
+        )
+
+    def keep(self, claim: Claim, said: Said) -> str:
+        blob = self.blobs.put(orjson.dumps(said.model_dump()), REPLY_MEDIA_TYPE).hash
+        self.store.note(claim, {"reply": blob})
+        return blob
+
+    async def scored(self, order: Order, said: Said, blob: str) -> Outcome:
+        answer = answer_of(said.content, order.answer_kind) if said.finish_reason in (None, "stop") else None
+        if answer is None:
+            words = f"no {order.answer_kind} to score (finish reason {said.finish_reason})"
+            return Done(result={"reply": blob, "right": False, "words": words})
+        (found,) = await asyncio.to_thread(lambda: list(self.store.candidates_of([order.trajectory])))
+        task = found.trajectory.task
+        environment = self.environments.get(task.environment)
+        if environment is None or found.reference is None:
+            missing = f"environment {task.environment!r}" if environment is None else f"reference of task {task.id!r}"
+            return Broken(
+                "environment_error", f"a teacher's answer cannot be scored without the {missing}", permanent=True
+            )
+        with boundary(EnvironmentFailure, f"{environment.name}: scoring a teacher's answer"):
+            async with self.admission.scoring:
+                score = await environment.score(task, found.reference, answer)
+        return Done(result={"reply": blob, "right": score.right, "words": f"{score.verdict}: {score.words}"[:500]})

@@ -1,0 +1,107 @@
+"""A teacher behind the durable queue: only right samples become targets, and none is paid for twice."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.oracle.chance import Chance
+
+TASKS = Path(__file__).parents[2] / "demo" / "search" / "tasks.jsonl"
+SAMPLES, SEED, WRONG = 2, 18, 0.3
+"""A seed by which two tasks' samples are all wrong."""
+IN_FLIGHT = 2
+
+
+def recipe(run: str, oracle: str, temperature: float) -> str:
+    return json.dumps(
+        {
+            "runs": [run],
+            "include_oracle": True,
+            "target": "teacher",
+            "teacher": {
+                "model": "oracle",
+                "base_urls": [oracle],
+                "samples": SAMPLES,
+                "sampling": {"seed": SEED, "temperature": temperature},
+            },
+            "formats": ["messages"],
+            "reasoning_form": "field",
+        }
+    )
+
+
+def right_samples() -> dict[str, list[int]]:
+    """Of each task, the samples that the oracle does not get wrong on purpose: its own draws, apart from any scorer."""
+    tasks = [json.loads(line)["id"] for line in TASKS.read_text().splitlines()]
+    return {
+        task: [n for n in range(SAMPLES) if not Chance(("0", task, str(SEED + n), "0")).happens(WRONG, "wrong")]
+        for task in tasks
+    }
+
+
+def stats(oracle: str) -> Any:
+    return httpx.get(oracle.removesuffix("/v1") + "/stats").json()
+
+
+@pytest.mark.parametrize(("form", "temperature"), [("field", 1.0), ("think", 0.9)])
+def test_the_kept_set_is_the_right_ones_exactly(served: Any, tmp_path: Path, form: str, temperature: float) -> None:
+    trajc, file = served.trajc, tmp_path / f"taught-{form}.json"
+    with trajc.oracle(TASKS, "--wrong", WRONG, "--reasoning", form) as oracle:
+        file.write_text(recipe(served.run["id"], oracle, temperature))
+        compiled = trajc.json("compile", file)
+        again = trajc.json("compile", file)
+        paid = stats(oracle)
+    assert paid["completions"] == len(paid["conversations"]) == 8 * SAMPLES
+    assert again["version"] == compiled["version"]
+    expected = {task: right for task, right in right_samples().items() if right}
+    assert len(expected) == 6
+    assert compiled["accounts"]["trajectories_dropped"] == {"teacher_never_right": 2}
+    items = trajc.get(f"/v1/datasets/{compiled['dataset']}/versions/latest/examples")["items"]
+    assert {e["task"] for e in items} == set(expected)
+    version = trajc.home / "datasets" / compiled["dataset"] / compiled["version"]
+    rates = {f"teacher_pass_rate: {len(right)} of {SAMPLES}" for right in expected.values()}
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert {label for label in manifest["statistics"]["labels"] if "pass_rate" in label} == rates
+    assert (manifest["target"], manifest["warnings"], oracle in json.dumps(manifest)) == ("teacher", [], False)
+    (lines,) = (version / "messages").rglob("*.jsonl")
+    said = [json.loads(line)["messages"][-1] for line in lines.read_text().splitlines()]
+    assert all(one["reasoning_content"].startswith("The question is: ") for one in said)
+    assert trajc.json("verify", version)["ok"]
+
+
+def test_a_killed_service_pays_for_no_sample_twice(new_trajc: Callable[[], Any], tmp_path: Path) -> None:
+    """But for calls that were in flight, whose answers nobody was there to take."""
+    trajc, file = new_trajc(), tmp_path / "taught.json"
+    trajc("tasks", "index", "halvard", TASKS.parent / "documents")
+    settings = {"concurrency": str(IN_FLIGHT), "lease_seconds": "2"}
+    how = ("--env", "search", "--model", "oracle")
+    taught = ("--wrong", WRONG, "--reasoning", "field", "--latency", 0.5)
+    with trajc.oracle(TASKS) as solver, trajc.oracle(TASKS, *taught) as teacher:
+        with trajc.serving(**settings) as running:
+            run = trajc.json("run", TASKS, *how, "--base-url", solver)["id"]
+            file.write_text(recipe(run, teacher, 1.0))
+            compilation = trajc.json("compile", file, "--no-wait")["id"]
+            while stats(teacher)["completions"] < SAMPLES * 8 // 2:
+                time.sleep(0.05)
+            known = {key for key, talk in stats(teacher)["conversations"].items() if talk["completions"]}
+            time.sleep(0.2)  # for what was answered by then to be kept
+            running.kill()
+            running.wait()
+        with trajc.serving(**settings):
+            for _ in range(900):
+                done = trajc.get(f"/v1/compilations/{compilation}")
+                if done["state"] not in ("queued", "running"):
+                    break
+                time.sleep(0.1)
+        asked = stats(teacher)["conversations"]
+    assert (done["state"], done["error"]) == ("succeeded", "")
+    assert done["accounts"]["published"] == sum(bool(right) for right in right_samples().values())
+    assert len(asked) == 8 * SAMPLES
+    assert len(known) < len(asked)
+    assert {key: asked[key]["completions"] for key in known} == dict.fromkeys(known, 1)
+    assert sum(talk["repeated"] for talk in asked.values()) <= IN_FLIGHT
