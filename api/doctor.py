@@ -100,8 +100,9 @@ def docker_client(settings: Settings) -> Iterator[Any]:
     """Of the engine that SWE sandboxes use. Raises `docker.errors.DockerException`."""
     import docker
 
-    url = settings.environments.get("swe", {}).get("docker_url")
-    client = docker.DockerClient(str(url), timeout=10) if url else docker.from_env(timeout=10)
+    from envs.swe.engine.engine import DEFAULT_URL
+
+    client = docker.DockerClient(str(settings.environments.get("swe", {}).get("docker_url") or DEFAULT_URL), timeout=10)
     try:
         yield client
     finally:

@@ -10,8 +10,7 @@ import uvicorn
 
 from api.app import create_app
 from api.embedded import embedded
-from api.service import NotOpen as NotOpen
-from api.service import Service, open_service
+from api.service import NotOpen, Service, open_service
 from api.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -47,7 +47,9 @@ class Settings(BaseModel):
         default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
     )
     environments: dict[str, dict[str, Any]] = Field(
-        default={}, description='Settings of the environments, as JSON: `{"sql": {"query_seconds": 60}}`.'
+        default={},
+        description='Settings of the environments, as JSON: `{"sql": {"query_seconds": 60}}`. '
+        "`DOCKER_HOST` names the swe environment's engine where its `docker_url` does not.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=8420, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
@@ -134,11 +136,19 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if "model_key" not in values and environ.get("OPENAI_API_KEY"):
         values["model_key"] = environ["OPENAI_API_KEY"]
     try:
-        return Settings.model_validate(values)
+        return _with_engine(Settings.model_validate(values), environ.get("DOCKER_HOST"))
     except ValidationError as e:
         raise SettingsError(
             "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in e.errors(include_input=False))
         ) from None
+
+
+def _with_engine(settings: Settings, docker_host: str | None) -> Settings:
+    """The engine that Docker's own variable names is the swe environment's, unless its setting names another."""
+    if not docker_host:
+        return settings
+    swe = {"docker_url": docker_host, **settings.environments.get("swe", {})}
+    return settings.model_copy(update={"environments": {**settings.environments, "swe": swe}})
 
 
 def variable(field: str) -> str:

@@ -62,7 +62,7 @@ def main() -> None:
         closed = closed and accounts_close(compiled["accounts"])
         out = HOME / "pulled" / compiled["version"]
         trajc("pull", "demo", "--version", compiled["version"], "--out", out)
-        trajc("verify", "demo")
+        trajc("verify", f"demo@{compiled['version']}")
         summary(runs, compiled, out)
 
     if not closed:

@@ -2,7 +2,15 @@
 
 import typer
 
-from api.cli import compile_commands, dataset_commands, machine_commands, run_commands, task_commands, worker_commands
+from api.cli import (
+    compile_commands,
+    dataset_commands,
+    machine_commands,
+    oracle_command,
+    run_commands,
+    task_commands,
+    worker_commands,
+)
 
 app = typer.Typer(
     name="trajc",
@@ -19,7 +27,7 @@ app.command()(dataset_commands.verify)
 app.command()(dataset_commands.pull)
 app.add_typer(task_commands.app, name="tasks")
 app.add_typer(worker_commands.app, name="worker")
-app.command()(machine_commands.oracle)
+app.command()(oracle_command.oracle)
 app.command()(run_commands.inspect)
 app.command()(machine_commands.doctor)
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from api.jsonl import Line
+from api.problems import Problem
 from api.task_lines import parse_line
 from envs.blobs import MemoryBlobs
 from envs.environment import Environment, Site
@@ -92,7 +93,10 @@ def load_tasks(*paths: Path) -> list[Known]:
         with path.open("rb") as lines:
             for number, data in enumerate(lines, 1):
                 if data.strip():
-                    task, reference = parse_line(Line(number=number, data=data))
+                    try:
+                        task, reference = parse_line(Line(number=number, data=data))
+                    except Problem as e:
+                        raise Problem(e.status, e.kind, f"{path}: {e.detail}", **e.extra) from None
                     if reference is not None:
                         known.append(Known(task, reference))
     return known

@@ -60,3 +60,11 @@ def test_every_setting_is_in_the_table() -> None:
     rows = settings_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [f"TRAJC_{name.upper()}" for name in Settings.model_fields]
     assert all(not row.endswith("| None |") for row in rows)
+
+
+def test_dockers_own_variable_names_the_engine_unless_the_setting_does() -> None:
+    host = {"DOCKER_HOST": "tcp://engine:1"}
+    assert read_settings(host).environments == {"swe": {"docker_url": "tcp://engine:1"}}
+    named = {**host, "TRAJC_ENVIRONMENTS": '{"swe": {"docker_url": "tcp://other:1", "image": "i"}, "sql": {}}'}
+    assert read_settings(named).environments == {"swe": {"docker_url": "tcp://other:1", "image": "i"}, "sql": {}}
+    assert read_settings({}).environments == {}

@@ -1,5 +1,6 @@
 """Small parts: chance, settings, recordings, finding a task, reading a conversation."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from api.oracle.chance import Chance
 from api.oracle.conversation import read_request
 from api.oracle.faults import transport_fault
 from api.oracle.moves import Call, Move, Step
+from api.problems import Problem
 from envs.task import Reference, Task
 
 
@@ -97,3 +99,10 @@ def test_a_conversation_is_read_as_steps() -> None:
     conversation = read_request(body)
     assert (conversation.first, conversation.turn, conversation.seed) == ("Who?", 2, "7")
     assert conversation.steps == (Step("f", {"a": 1}, "one", 0), Step("g", {}, "two", 0))
+
+
+def test_a_broken_task_file_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("\n{\n")
+    with pytest.raises(Problem, match=rf"^{re.escape(str(file))}: line 2, not JSON"):
+        load_tasks(file)
