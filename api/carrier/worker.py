@@ -7,6 +7,7 @@ each child makes its loop, its store and its engine after the fork, since none o
 import logging
 import os
 import signal
+import socket
 import sys
 import warnings
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
         children_hold(settings, kind, watch)
     worker = Hands(
         app=application(),
-        hostname=f"{work}-{os.getpid()}@%h",
+        hostname=f"{work}-{os.getpid()}@{socket.gethostname()}",
         queues=[QUEUES[kind]],
         pool="threads" if work == "rollouts" else "prefork",
         concurrency=concurrency,

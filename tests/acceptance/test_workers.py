@@ -1,6 +1,7 @@
 """Worker processes over a real Redis, each test named after what happened to users of other systems."""
 
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
 from api.carrier.redis_carrier import RedisCarrier
+from api.compile_process import Interrupted, compile_one
+from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
 from rollout.store import Store
-from tests.acceptance.fleet import Fleet, Process, completions, counting_tasks, fleet, inline, until
+from tests.acceptance.fleet import TRAJC, Fleet, Process, completions, counting_tasks, fleet, free_port, inline, until
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
 TURNS = 4
@@ -235,6 +239,51 @@ def test_compilations_go_to_processes_of_their_own(site: Site) -> None:
 
 def finished(site: Site, compilation: str) -> Any:
     return site.fleet.get(f"/v1/compilations/{compilation}")["finished"]
+
+
+def test_a_compilation_that_is_asked_to_stop_leaves_nothing_and_is_done_again(site: Site) -> None:
+    with site.oracle(0.0) as base_url, site.worker():
+        run = site.queue(base_url, 3)
+        site.done(run)
+    recipe = {"runs": [run], "include_oracle": True}
+    id = site.store.create_compilation(recipe, "stopped").id
+    home = site.fleet.home
+    with pytest.raises(Interrupted):
+        compile_one(site.store, FolderBlobs(home / "blobs"), home / "datasets", id, lambda: True)
+    assert list((home / "datasets" / "stopped").iterdir()) == []
+    assert site.store.compilation(id).state == "running"
+    site.store.enqueue("compile_shard", {"compilation": id})
+    with site.worker("compile", concurrency=1):
+        until(lambda: finished(site, id), "compiled")
+    assert site.store.compilation(id).state == "succeeded"
+
+
+def test_flower_shows_the_workers(site: Site) -> None:
+    port = free_port()
+    environ = site.fleet.environ | {"FLOWER_UNAUTHENTICATED_API": "true"}
+    command = [str(TRAJC.parent / "celery"), "-A", "api.carrier.app", "flower", f"--port={port}", "--address=127.0.0.1"]
+    flower = Process(command, environ, site.fleet.home.parent / "flower.log")
+    with site.worker("rollouts", concurrency=3) as worker:
+        flower.start()
+        try:
+            flower.ready = lambda: bool(workers_in_flower(port))
+            flower.up()
+            name = f"rollouts-{worker.process.pid}@{socket.gethostname()}"
+            found = workers_in_flower(port)[name]
+            assert [queue["name"] for queue in found["active_queues"]] == [QUEUE]
+            assert found["stats"]["pool"]["max-concurrency"] == 3
+            assert "trajc.work" in found["registered"]
+        finally:
+            flower.end()
+
+
+def workers_in_flower(port: int) -> dict[str, Any]:
+    """Those that answered; refreshing asks them anew."""
+    try:
+        found = httpx.get(f"http://127.0.0.1:{port}/api/workers?refresh=1", timeout=20).json()
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return {name: info for name, info in found.items() if "stats" in info and "active_queues" in info}
 
 
 def test_a_worker_without_redis_says_so(site: Site) -> None:

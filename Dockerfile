@@ -1,0 +1,17 @@
+# One image for the service and its workers: `docker compose up` (docker-compose.yml) says which does what.
+FROM python:3.11-slim
+
+# git: planted-bug tasks and patches. bubblewrap: sandboxes where there is no Docker engine.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bubblewrap git \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/trajc
+COPY . .
+RUN pip install --no-cache-dir .
+
+ENV TRAJC_HOME=/data
+VOLUME /data
+WORKDIR /data
+ENTRYPOINT ["trajc"]
+CMD ["serve"]

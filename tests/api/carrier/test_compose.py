@@ -1,0 +1,103 @@
+"""docker-compose.yml and the Dockerfile name commands, settings and files that exist, and no secret."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from api.cli import app
+from api.settings import Settings, variable
+
+ROOT = Path(__file__).parents[3]
+OURS = ("api", "worker-rollouts", "worker-compile")
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def services(compose: Any) -> Any:
+    return compose["services"]
+
+
+def parse(words: list[str]) -> dict[str, Any]:
+    """What the command makes of these words; fails where it does not know them."""
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    return dict(command.make_context("trajc", list(words)).params)
+
+
+def test_each_command_exists_with_its_options(services: Any) -> None:
+    assert {name: parse(services[name]["command"]) for name in OURS} == {
+        "api": {"host": None, "port": None},
+        "worker-rollouts": {"concurrency": 256},
+        "worker-compile": {"concurrency": 2},
+    }
+
+
+def test_each_setting_exists(services: Any) -> None:
+    known = {variable(name) for name in Settings.model_fields}
+    for name in OURS:
+        assert set(services[name]["environment"]) <= known
+
+
+def test_all_share_one_home_one_database_and_one_redis(services: Any) -> None:
+    for name in OURS:
+        assert "home:/data" in services[name]["volumes"]
+        assert services[name]["environment"]["TRAJC_HOME"] == "/data"
+        assert services[name]["environment"]["TRAJC_REDIS_URL"] == "redis://redis:6379/0"
+        assert services[name]["environment"]["TRAJC_DATABASE_URL"].endswith("@postgres/trajc")
+
+
+def test_what_others_wait_for_has_a_healthcheck(services: Any) -> None:
+    awaited = {other for service in services.values() for other in service.get("depends_on", {})}
+    assert awaited == {"redis", "postgres"}
+    assert {name for name, service in services.items() if "healthcheck" in service} == awaited | {"api"}
+
+
+def test_the_docker_socket_is_the_rollout_workers_alone(services: Any) -> None:
+    having = [name for name, service in services.items() if "docker.sock" in str(service.get("volumes"))]
+    assert having == ["worker-rollouts"]
+
+
+def test_workers_get_longer_to_end_than_they_take(services: Any) -> None:
+    from rollout.engine import Timing
+
+    needs = Settings.model_fields["shutdown_seconds"].default + Timing.close
+    for name in OURS:
+        assert int(services[name]["stop_grace_period"].removesuffix("s")) > needs
+
+
+def test_no_secret_stands_in_it(services: Any) -> None:
+    named = 0
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("KEY|PASSWORD|DATABASE_URL", name):
+                named += 1
+                assert re.search(r"\$\{[A-Z_]+:[?-]", value), f"{name} is given in plain words"
+    assert named == 8
+
+
+def test_only_this_machine_reaches_the_service(services: Any) -> None:
+    assert [port for service in services.values() for port in service.get("ports", [])] == ["127.0.0.1:8420:8420"]
+
+
+def test_the_image_runs_a_command_that_exists_on_the_volume_that_is_shared(services: Any) -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    said = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in lines if " " in line}
+    assert json.loads(said["ENTRYPOINT"]) == ["trajc"]
+    assert parse(json.loads(said["CMD"])) == parse(services["api"]["command"])
+    assert said["ENV"] == f"TRAJC_HOME={said['VOLUME']}"
+    assert services["api"]["environment"]["TRAJC_HOME"] == said["VOLUME"]
+
+
+def test_the_image_leaves_out_no_package() -> None:
+    ignored = set((ROOT / ".dockerignore").read_text().split())
+    assert ignored & {"envs", "rollout", "compiler", "evals", "api", "README.md", "LICENSE", "pyproject.toml"} == set()
