@@ -6,6 +6,7 @@ process and its children, from a run's creation until it is noted as finished.
 """
 
 import asyncio
+import gc
 import json
 import resource
 import statistics
@@ -19,6 +20,7 @@ from typing import Any
 from api.models import Models
 from api.service import Service, open_service
 from api.settings import Settings
+from api.work import COLLECT_AFTER
 from benchmarks.orchestration_turn import SAMPLING, Pages, child, endpoint, measured
 from benchmarks.run import row
 from envs.task import Limits, Reference, Task
@@ -70,6 +72,7 @@ async def play(service: Service, engine: Engine, turns: int, rollouts: int) -> C
 
 
 async def ours(port: int, turns: int, size: int, rollouts: int) -> Cost:
+    gc.set_threshold(*COLLECT_AFTER)  # as `at_work` does
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), base_url=(f"http://127.0.0.1:{port}/v1",), concurrency=rollouts)
         with open_service(settings) as service:

@@ -5,6 +5,7 @@ Journal and store are on, and rollouts of 2 to 20 turns end and begin all the ti
 """
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 from api.service import open_service
 from api.settings import Settings
+from api.work import COLLECT_AFTER
 from benchmarks.orchestration_turn import SAMPLING, Pages, child, endpoint
 from benchmarks.run import row
 from envs.task import Limits, Reference, Task
@@ -55,6 +57,7 @@ def tasks() -> list[TaskRow]:
 
 
 async def ours(port: int) -> dict[str, Any]:
+    gc.set_threshold(*COLLECT_AFTER)  # as `at_work` does
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
         with open_service(settings) as service:

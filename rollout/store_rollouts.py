@@ -66,16 +66,8 @@ class Rollouts(Runs):
 
     def work(self, rollout: str) -> Work:
         """What a worker needs to run it and to score it. Raises `NotFound`."""
-        answer = (references.c.task_hash == jobs.c.task_hash) & (references.c.hash == jobs.c.reference_hash)
-        query = (
-            sa.select(jobs.c.run_id, runs.c.spec, tasks.c.body, references.c.body.label("reference"))
-            .join(runs, runs.c.id == jobs.c.run_id)
-            .join(tasks, tasks.c.hash == jobs.c.task_hash)
-            .outerjoin(references, answer)
-            .where(jobs.c.id == rollout)
-        )
         with self.read() as c:
-            row = c.execute(query).one_or_none()
+            row = c.execute(_WORK, {"p_job": rollout}).one_or_none()
         if row is None:
             raise NotFound("rollout", rollout)
         return Work(row.run_id, Spec.model_validate(row.spec), task_of(row.body), reference_of(row.reference))
@@ -139,6 +131,14 @@ class Rollouts(Runs):
 
 
 _PREFIX: dict[JobKind, str] = {"rollout": "ro", "generation": "gen", "compile_shard": "cs", "eval": "ev"}
+
+_WORK = (
+    sa.select(jobs.c.run_id, runs.c.spec, tasks.c.body, references.c.body.label("reference"))
+    .join(runs, runs.c.id == jobs.c.run_id)
+    .join(tasks, tasks.c.hash == jobs.c.task_hash)
+    .outerjoin(references, (references.c.task_hash == jobs.c.task_hash) & (references.c.hash == jobs.c.reference_hash))
+    .where(jobs.c.id == sa.bindparam("p_job", type_=sa.Text))
+)
 
 _ROLLOUTS = (
     sa.select(jobs, runs.c.environment, tasks.c.id.label("task_id"))
