@@ -33,20 +33,25 @@ def urls_of(settings: Settings, named: Sequence[str]) -> tuple[str, ...]:
     return urls
 
 
-async def check_model(settings: Settings, model: str, urls: Sequence[str]) -> None:
-    """Raises `Problem` naming the known models where an endpoint says that it has no such model.
+async def check_model(settings: Settings, model: str, urls: Sequence[str]) -> list[str]:
+    """Warnings of endpoints that name no models. Raises `Problem` naming the known models where an endpoint says
+    that it has no such model.
 
     An endpoint that does not answer now may answer when its turn comes: the queue waits for it.
     """
     answers = await asyncio.gather(*(served(settings, url) for url in urls))
+    warnings = []
     for url, known in zip(urls, answers, strict=True):
-        if known and model not in known:
+        if isinstance(known, str):
+            warnings.append(f"{url}/models {known}; the rollouts are queued and will be tried")
+        elif known and model not in known:
             found = unknown("model", model, known, f"Endpoint: {url}")
             raise Problem(422, found.kind, found.detail, **found.extra)
+    return warnings
 
 
-async def served(settings: Settings, url: str) -> tuple[str, ...]:
-    """The models that `GET {url}/models` lists; none where it does not answer so."""
+async def served(settings: Settings, url: str) -> tuple[str, ...] | str:
+    """The models that `GET {url}/models` lists; where it lists none, what it does instead."""
     key = key_for(settings, url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
@@ -54,5 +59,9 @@ async def served(settings: Settings, url: str) -> tuple[str, ...]:
             response = await http.get(f"{url.rstrip('/')}/models", headers=headers)
             response.raise_for_status()
             return tuple(str(model["id"]) for model in response.json()["data"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return ()
+    except httpx.HTTPStatusError as e:
+        return f"answered {e.response.status_code}"
+    except httpx.HTTPError as e:
+        return f"does not answer now ({type(e).__name__})"
+    except (ValueError, KeyError, TypeError):
+        return "answered with no list of models"

@@ -90,19 +90,12 @@ def trajc_json(*words: str | Path) -> Any:
 
 def no_engine() -> str | None:
     """Why there can be no software-engineering tasks here; None where a Docker engine has the base image now."""
+    from api.cli.make_swe import make_base_image
+    from api.settings import read_settings
     from envs.errors import SandboxError
-    from envs.swe.engine.baseimage import ensure_base_image
-    from envs.swe.engine.engine import connect, disconnect
-
-    async def make_image() -> None:
-        client = connect()
-        try:
-            await ensure_base_image(client, say=lambda words: print(words, flush=True))
-        finally:
-            await disconnect(client)
 
     try:
-        asyncio.run(make_image())
+        asyncio.run(make_base_image(read_settings(), None, lambda words: print(words, flush=True)))
     except SandboxError as e:
         return str(e)
     return None

@@ -51,6 +51,8 @@ def run(
             spec["recipe"] = recipe_fields(recipe)
         queued = queue(client, spec, tasks)
         say(f"run {queued['id']}: {queued['accounts']['submitted']} rollouts queued; {client.url}/runs/{queued['id']}")
+        for warning in queued["warnings"]:
+            say(warning)
         done = follow(client, queued["id"]) if wait else queued
     finish(done, as_json, wait)
 

@@ -43,7 +43,8 @@ class RunRequest(RunSpec):
 async def queue_run(request: Request, service: TheService, key: Key = None, spec: str | None = None) -> dict[str, Any]:
     """Queue a run, whole or not at all.
 
-    The body is JSON, or JSON lines with one task a line and the other fields in the query's `spec`.
+    The body is JSON, or JSON lines with one task a line and the other fields in the query's `spec`. `warnings` of
+    the answer name endpoints that did not say which models they serve.
     """
     lines = is_json_lines(request)
     if lines:
@@ -57,7 +58,8 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
     service.environment(wanted.environment)
     check_recipe(wanted, service.settings)
     await asyncio.to_thread(check_sampling, wanted.sampling)
-    await endpoints.check_model(service.settings, wanted.model, endpoints.urls_of(service.settings, wanted.base_urls))
+    urls = endpoints.urls_of(service.settings, wanted.base_urls)
+    warnings = await endpoints.check_model(service.settings, wanted.model, urls)
     how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}
     if lines:
         run = await with_body(
@@ -67,7 +69,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
     else:
         rows = given_rows(service, wanted)
         run = await asyncio.to_thread(service.store.create_run, wanted.spec(), rows, **how)
-    return run_view(run)
+    return {**run_view(run), "warnings": warnings}
 
 
 @router.get("")

@@ -60,7 +60,7 @@ def test_without_a_service_the_command_says_how_to_start_one(
     new_trajc: Callable[[], Any], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     trajc = new_trajc()
-    (tmp_path / "tasks.jsonl").write_text("")
+    (tmp_path / "tasks.jsonl").write_text("{}\n")
     done = trajc(*(str(tmp_path / w) if w.endswith(".jsonl") else w for w in words), code=1)
     assert f"no trajc service answers at {trajc.url}" in done.stderr
     assert "start one with `trajc serve`" in done.stderr

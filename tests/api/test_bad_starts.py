@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from api.doctor import ENDPOINT, Finding, environments, model_endpoint
+from api.endpoints import check_model
 from api.service import NotOpen, open_service
 from api.settings import Settings
 
@@ -88,3 +89,14 @@ def test_doctor_says_in_one_line_what_an_endpoint_answers(
     url = answering(status, body)
     expected = Finding("model endpoint", "missing", f"{url}/models {words}", ENDPOINT)
     assert model_endpoint(Settings(base_url=(url,))) == expected
+
+
+async def test_a_run_says_at_once_which_endpoint_is_dead_and_which_is_none(
+    answering: Callable[[int, bytes], str],
+) -> None:
+    right, page, dead = answering(200, b'{"data": [{"id": "m"}]}'), answering(200, b"<html>"), "http://127.0.0.1:1/v1"
+    later = "the rollouts are queued and will be tried"
+    assert await check_model(Settings(), "m", [right, page, dead]) == [
+        f"{page}/models answered with no list of models; {later}",
+        f"{dead}/models does not answer now (ConnectError); {later}",
+    ]
