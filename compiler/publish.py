@@ -167,14 +167,16 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
+    """Of a file whose bytes are on disk when this returns."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
     return {"sha256": digest, "size": path.stat().st_size}
 
 
 def _sync(folder: Path) -> None:
-    """Bytes before names: a version that is seen after a power cut is whole."""
-    for path in [*folder.rglob("*"), folder]:
+    """Bytes before names: a version that is seen after a power cut is whole. The files of the manifest are on disk."""
+    for path in [folder / "manifest.json", *(p for p in folder.rglob("*") if p.is_dir()), folder]:
         fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)

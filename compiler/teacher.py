@@ -46,7 +46,7 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
     if not right:
         raise Dropped("teacher_never_right", f"{rate} samples are right")
     for sample in right:
-        answer = neutralise(sample.content.strip()).text
+        answer = neutralise(stripped(sample.content, example.answer_kind)).text
         reasoning = None if sample.reasoning is None else neutralise(sample.reasoning.strip()).text
         target_tokens = tokenizer.count(target_text(reasoning, answer))
         tokens = example.tokens - example.target_tokens + target_tokens
@@ -67,8 +67,8 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
 
 def answer_of(content: str, kind: AnswerKind) -> Submission | None:
     """The reply as a submission; None where it does not have the form that the prompt asks for."""
-    text = restore(_unfenced(content.strip()))
-    if not text:
+    text = restore(stripped(_unfenced(content), kind))
+    if not text.strip():
         return None
     if kind == "patch":
         return Submission(kind="patch", text=text + "\n")
@@ -83,7 +83,12 @@ def answer_of(content: str, kind: AnswerKind) -> Submission | None:
     return Submission(kind="rows", text=canonical_json(rows).decode(), rows=tuple(map(tuple, rows)))
 
 
+def stripped(text: str, kind: AnswerKind) -> str:
+    """Without blanks around it; the last line of a patch may be one that counts."""
+    return text.lstrip().rstrip("\n") if kind == "patch" else text.strip()
+
+
 def _unfenced(text: str) -> str:
     """What stands in the last fenced block, where there is one."""
     parts = text.split("```")
-    return parts[-2].partition("\n")[2].rstrip() if len(parts) >= 3 else text
+    return parts[-2].partition("\n")[2] if len(parts) >= 3 else text

@@ -23,7 +23,3 @@ class BaselineWriter(JsonLines):
 
     def __init__(self, folder: Path, config: str):
         super().__init__(folder / "agent_sft" / f"{config}.jsonl")
-
-    def copy(self, line: bytes) -> None:
-        """A line that a shard keeps."""
-        self._file.write(line)

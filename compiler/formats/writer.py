@@ -1,5 +1,7 @@
 """The seam to formats: one writer for each config, handed every published example in order."""
 
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +14,8 @@ from compiler.example import Example
 
 ROW_GROUP_BYTES = 8 << 20
 FILE_BYTES = 1 << 30
+AHEAD = 8
+"""Lines that wait to be written."""
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
 
@@ -22,17 +26,40 @@ class Writer(Protocol):
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object a line. A thread of its own makes and writes the lines, a few behind the caller."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "wb")  # noqa: SIM115
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: deque[Future[None]] = deque()
 
     def add(self, row: dict[str, Any]) -> None:
+        self._submit(self._write_row, row)
+
+    def copy(self, line: bytes) -> None:
+        """A line that is one already."""
+        self._submit(self._write_line, line)
+
+    def _submit(self, write: Callable[[Any], None], what: Any) -> None:
+        """What went wrong in the thread is raised here, or by `close`."""
+        while len(self._pending) >= AHEAD:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(write, what))
+
+    def _write_row(self, row: dict[str, Any]) -> None:
         self._file.write(orjson.dumps(row) + b"\n")
 
+    def _write_line(self, line: bytes) -> None:
+        self._file.write(line)
+
     def close(self) -> None:
-        self._file.close()
+        try:
+            while self._pending:
+                self._pending.popleft().result()
+        finally:
+            self._thread.shutdown()
+            self._file.close()
 
 
 class ParquetRows:

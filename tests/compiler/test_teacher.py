@@ -69,6 +69,12 @@ def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> Non
         ("rows", "The rows are 1 and 2.", None),
         ("rows", "[1]", None),
         ("patch", "Here:\n```diff\n--- a/x\n+++ b/x\n```", "--- a/x\n+++ b/x\n"),
+        (
+            "patch",
+            "\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n \n\n",
+            "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n \n",
+        ),
+        ("patch", " \n", None),
         ("text", " 1872 ", "1872"),
         ("text", "", None),
     ],
