@@ -63,6 +63,8 @@ class Process:
     log: Path
     ready: Callable[[], bool] = lambda: True
     running: "subprocess.Popen[bytes] | None" = None
+    orphans: set[tuple[int, str]] = field(default_factory=set)
+    """Processes that stood below it whenever it was killed: their id and start."""
 
     def start(self) -> None:
         with self.log.open("ab") as out:
@@ -84,6 +86,7 @@ class Process:
         return self.running
 
     def kill(self) -> None:
+        self.orphans |= below(self.process.pid)
         self.process.kill()
         self.process.wait()
 
@@ -97,6 +100,32 @@ class Process:
                 self.kill()
                 raise AssertionError(f"{' '.join(self.command)} did not end:\n{self.log.read_text()[-3000:]}") from None
         return int(self.process.returncode)
+
+
+def below(pid: int) -> set[tuple[int, str]]:
+    """Every descendant of a process: its id and start."""
+    table = {one[0]: one for one in map(_stat, Path("/proc").glob("[0-9]*")) if one}
+    found: set[tuple[int, str]] = set()
+    wanted = {pid}
+    while wanted:
+        children = {id for id, (_, parent, _) in table.items() if parent in wanted}
+        found |= {(id, table[id][2]) for id in children}
+        wanted = children
+    return found
+
+
+def living(processes: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    stats = (_stat(Path(f"/proc/{pid}")) for pid, _ in processes)
+    return processes & {(one[0], one[2]) for one in stats if one}
+
+
+def _stat(folder: Path) -> tuple[int, int, str] | None:
+    """Id, parent and start; None for what is gone or only waits to be buried."""
+    try:
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else (int(folder.name), int(fields[1]), fields[19])
 
 
 def answers(url: str) -> bool:

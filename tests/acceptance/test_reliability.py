@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from envs.errors import FailureClass
 from rollout.schema import jobs
 from rollout.store import Store
-from tests.acceptance.fleet import Fleet, Process, completions, counting_tasks, fleet, fresh_database, inline
+from tests.acceptance.fleet import Fleet, Process, completions, counting_tasks, fleet, fresh_database, inline, living
 from tests.rollout.store.conftest import postgres_server  # noqa: F401 - a fixture
 
 FULL = os.environ.get("TRAJC_SOAK_N") == "full"
@@ -166,7 +166,9 @@ def check_ended_well(it: Fleet, store: Store, run: str, size: Size) -> Counter[F
     finished = [t.rollout for t in every_trajectory(store, run) if not t.partial]
     assert sorted(str(id) for id in finished) == sorted(r.id for r in rollouts), "one finished trajectory each"
     assert [t.turns for t in every_trajectory(store, run) if not t.partial] == [TURNS] * size.rollouts
-    assert processes_of(it) == [], "processes are left"
+    orphans = {orphan for process in it.started for orphan in process.orphans}
+    assert orphans, "what was killed had nothing below it"
+    assert living(orphans) == set(), "processes are left"
     return Counter(a.failure for r in rollouts for a in r.attempts if a.failure is not None)
 
 
@@ -184,22 +186,6 @@ def every_rollout(store: Store, run: str) -> list[Any]:
 
 def every_trajectory(store: Store, run: str) -> list[Any]:
     return list(store.trajectories(runs=[run], partial=None, limit=1000).items)
-
-
-def processes_of(it: Fleet) -> list[str]:
-    """What still runs with this installation's home folder, though everything was told to end; the endpoints and
-    the service apart."""
-    known = {p.process.pid for p in it.started}
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environ = (folder / "environ").read_bytes()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if f"TRAJC_HOME={it.home}".encode() in environ.split(b"\0") and int(folder.name) not in known and command:
-            found.append(command)
-    return found
 
 
 def tell(
