@@ -23,6 +23,23 @@ select: select id from trajectories where verdict = 'right' and turns between 5 
 token_budget: 65536
 formats: [messages, tokenised]
 ```
+
+With a teacher, whose samples `trajc serve` asks for and scores itself, with or without workers:
+
+```yaml
+runs: [run_01jd2x]
+target: teacher
+teacher:
+  model: qwen3
+  base_urls: ["http://127.0.0.1:8000/v1"]
+  samples: 4
+  sampling: {temperature: 0.7, seed: 1}
+```
+
+Each sample is a job of the queue, scored by the environment's own scorer. Only right ones become targets; an example
+without any is dropped (`teacher_never_right`). A sample is kept before it is scored and asked for once: compiling
+again, after a kill or with another selection, takes it from the store. What fails is asked for again by the next
+compilation.
 """
 
 
