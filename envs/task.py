@@ -24,7 +24,8 @@ class Limits(Frozen):
 class Task(Frozen):
     """One question for one environment. Everything in it may be shown to the model or the sandbox."""
 
-    id: str = Field(min_length=1, max_length=256)
+    id: str = Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")
+    """No control characters: it is shown in lists and terminals, and no database of ours keeps a NUL."""
     environment: str
     question: str = Field(min_length=1)
     world: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """What is queued and how it stands, as frozen records: run specs, runs, rollouts, attempts, claims, pages."""
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -32,14 +32,18 @@ def plain_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
     return urls
 
 
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Text for lists and terminals: no control characters, of which no database of ours keeps the NUL."""
+
+
 class RunSpec(Frozen):
     """What a run asks for. It holds no secret: API keys come from the service's settings."""
 
     environment: str
-    model: str = Field(min_length=1)
+    model: Label = Field(min_length=1)
     base_urls: tuple[str, ...] = ()
     """OpenAI-compatible endpoints; none means those that the service is set up with."""
-    name: str = ""
+    name: Label = ""
     sampling: dict[str, Any] = {}
     """Sent with every model call: temperature, top_p, seed, max_tokens ..."""
     samples: int = Field(default=1, ge=1, le=100_000)

@@ -4,10 +4,12 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.compile_jobs import check_teacher, queue_compilation
+from api.jsonl import read_json
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
 from compiler.recipe import parse_recipe
@@ -27,8 +29,17 @@ class CompilationRequest(BaseModel):
     recipe: dict[str, Any] = {}
 
 
-@router.post("", status_code=202)
-async def compile_recipe(wanted: CompilationRequest, service: TheService, key: Key = None) -> dict[str, Any]:
+CONTENT = {"application/json": {"schema": CompilationRequest.model_json_schema()}}
+BODY = {"requestBody": {"required": True, "content": CONTENT}}
+
+
+@router.post("", status_code=202, openapi_extra=BODY)
+async def compile_recipe(request: Request, service: TheService, key: Key = None) -> dict[str, Any]:
+    try:
+        body = await read_json(request.stream(), service.settings.max_body_bytes)
+        wanted = CompilationRequest.model_validate(body)
+    except ValidationError as e:
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in e.errors()]) from None
     return asdict(await asyncio.to_thread(queue, service, wanted, key))
 
 

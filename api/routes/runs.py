@@ -18,7 +18,7 @@ from api.service import Service
 from api.task_lines import inline_tasks, read_tasks
 from api.views import run_view
 from envs.errors import FailureClass
-from rollout.runs import RunSpec, TaskRow
+from rollout.runs import Label, RunSpec, TaskRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -29,7 +29,7 @@ JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl", "applicatio
 class RunRequest(RunSpec):
     """A `RunSpec` with its tasks: inline, or a task set's name, or none yet (`open`)."""
 
-    model: str = Field(default="", description="Default: TRAJC_MODEL.")
+    model: Label = Field(default="", description="Default: TRAJC_MODEL.")
     tasks: list[dict[str, Any]] | None = None
     task_set: str | None = None
     open: bool = False

@@ -1,5 +1,6 @@
 """What the command says of input that is nothing, too much or not what it takes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from api.cli import app
 from api.cli.compile_commands import warn_of_nothing
 from api.cli.validate import FileFault, check_file
 from api.settings import Settings
+from api.task_lines import TaskFault, parse_task
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -53,3 +55,27 @@ def test_a_cursor_of_somebody_else_is_refused_and_not_an_empty_page(client: Test
     answer = client.get(f"{path}?cursor={cursor}")
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
     assert client.get(f"{path}?cursor=run_{'0' * 32}").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/compilations"])
+def test_a_body_larger_than_the_setting_is_refused(client_with: Callable[..., TestClient], path: str) -> None:
+    answer = client_with(max_body_bytes=1024).post(path, content=b" " * 1025)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:trajc:problem:body-too-large")
+
+
+def test_a_compilation_without_a_dataset_names_the_field(client: TestClient) -> None:
+    answer = client.post("/v1/compilations", json={"recipe": {}})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "body.dataset: Field required")
+
+
+@pytest.mark.parametrize("field", ["name", "model"])
+def test_a_nul_that_no_database_keeps_is_refused(client: TestClient, field: str) -> None:
+    wanted = {"environment": "search", "model": "m", "base_urls": ["http://127.0.0.1:1/v1"], "open": True}
+    answer = client.post("/v1/runs", json={**wanted, field: "a\0b"})
+    assert (answer.status_code, answer.json()["faults"][0]["field"]) == (422, field)
+
+
+def test_a_task_id_with_a_control_character_is_refused() -> None:
+    with pytest.raises(TaskFault) as e:
+        parse_task({"id": "a\0b", "environment": "search", "question": "q"})
+    assert e.value.field == "id"
