@@ -18,8 +18,8 @@ QUEUES: dict[JobKind, str] = {"rollout": "trajc.rollouts", "compile_shard": "tra
 TASK = "trajc.work"
 
 
-# A worker that loses its connection with messages fetched and not begun tries to put them back as it closes the
-# connection, over that very connection, and dies of it. Nobody needs them back: the pump sends again what is due.
+# A channel that closes with messages in hand would put them back, over a connection that may just have been lost, and
+# its worker dies of that. Nobody needs them back: the pump sends again what is due.
 Channel.do_restore = False
 
 
@@ -29,12 +29,12 @@ def make_celery(redis_url: str) -> Celery:
         # What a job gave is in the database: results of tasks would only pile up in Redis.
         task_ignore_result=True,
         result_backend=None,
-        # Acknowledged when the task starts. A lease in the database, and not an unacknowledged message, says that a
-        # job is worked on: neither the visibility timeout of a long job nor a lost child delivers or drops it.
+        # A message is gone from Redis once a worker has it. A lease in the database, and not an unacknowledged message,
+        # says that a job is worked on: so no visibility timeout delivers a long job again, no lost child acknowledges
+        # one, and no worker dies of acknowledging, after a reconnect, what came over the connection before.
         task_acks_late=False,
         broker_transport_options={
-            # Concerns only what a worker has fetched and not begun; delivered again, it is claimed once or not at all.
-            "visibility_timeout": 3600,
+            "ack_emulation": False,
             # A connection that is dead without a word is noticed.
             "socket_keepalive": True,
             "socket_connect_timeout": 5,

@@ -58,7 +58,7 @@ class Site:
         finally:
             process.end()
         assert process.process.returncode in (0, -signal.SIGKILL, 128 + signal.SIGTERM), process.log.read_text()[-3000:]
-        for trouble in ("attached to a different loop", "Event loop is closed", "Traceback"):
+        for trouble in ("attached to a different loop", "Event loop is closed", "Unrecoverable error"):
             assert trouble not in process.log.read_text()
 
     def queue(self, base_url: str, n: int = 8, **more: Any) -> str:
@@ -178,6 +178,10 @@ def test_redis_gone_for_good_workers_ask_the_database(site: Site) -> None:
             run = site.queue(base_url, 12)
             site.done(run)
             assert worker.process.poll() is None
+            with site.worker(concurrency=2) as late:  # it comes up without Redis, and works
+                another = site.queue(base_url, 4)
+                site.done(another)
+                assert late.end(30.0) == 0
         finally:
             site.redis.start()
             site.redis.up()

@@ -86,6 +86,6 @@ def test_a_redis_that_is_not_there_is_said_to_be_away() -> None:
 def test_redis_keeps_no_results_and_a_long_rollout_is_not_delivered_again_for_being_long() -> None:
     conf = make_celery("redis://127.0.0.1:9/0").conf
     assert (conf.result_backend, conf.task_ignore_result) == (None, True)
-    assert conf.task_acks_late is False, "an acknowledged message has no visibility timeout"
+    assert conf.broker_transport_options["ack_emulation"] is False, "without acknowledgements no visibility timeout"
     assert conf.worker_prefetch_multiplier == 1
     assert conf.worker_cancel_long_running_tasks_on_connection_loss is False
