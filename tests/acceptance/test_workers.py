@@ -190,6 +190,21 @@ def test_redis_gone_for_good_workers_ask_the_database(site: Site) -> None:
         assert [site.outcomes(id) for id in (run, again)] == [Counter(succeeded=12)] * 2
 
 
+def test_a_worker_outlives_reconnects_with_messages_in_hand(site: Site) -> None:
+    """It has fetched more than it can begin, and acknowledges or puts back nothing over a lost connection."""
+    with site.oracle(0.4) as base_url, site.worker(concurrency=2) as worker:
+        run = site.queue(base_url, 24)
+        for _ in range(3):
+            done = site.states(run)["succeeded"]
+            until(lambda done=done: site.states(run)["succeeded"] > done, "it goes on")  # type: ignore[misc]
+            site.redis.kill()
+            site.redis.start()
+            site.redis.up()
+        site.done(run)
+        assert worker.process.poll() is None
+        assert site.outcomes(run) == Counter(succeeded=24)
+
+
 def test_a_worker_killed_in_the_middle_is_taken_up_where_it_was(site: Site) -> None:
     with site.oracle(0.7) as base_url, site.worker(concurrency=4) as killed:
         run = site.queue(base_url, 4)
