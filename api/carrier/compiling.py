@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from api.compile_jobs import ATTEMPTS as FAULTS
 from api.compile_process import compile_one
 from api.service import Service
 from rollout.engine import Broken, Done, Outcome
@@ -31,4 +32,10 @@ async def compile_here(service: Service, claim: Claim) -> Outcome:
         stopped.set()
         await asyncio.gather(compiling, return_exceptions=True)
         raise
+    except Exception as e:
+        if claim.attempt < FAULTS:
+            raise
+        words = f"{type(e).__name__}: {e}"
+        await asyncio.to_thread(service.store.set_compilation, id, "failed", error=words)
+        return Broken("environment_error", words, permanent=True)
     return Done(result={"compilation": id})
