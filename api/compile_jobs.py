@@ -59,9 +59,14 @@ def requeue_forgotten(service: Service) -> None:
 
     A second job for the same compilation finds it done and does nothing.
     """
-    for compilation in service.store.compilations(limit=1000).items:
-        if compilation.state == "queued":
-            service.store.enqueue(KIND, {"compilation": compilation.id})
+    cursor = None
+    while True:
+        page = service.store.compilations(cursor, 500)
+        for compilation in page.items:
+            if compilation.state == "queued":
+                service.store.enqueue(KIND, {"compilation": compilation.id})
+        if (cursor := page.next) is None:
+            return
 
 
 async def compile_claim(service: Service, claim: Claim) -> Outcome:
