@@ -17,9 +17,10 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
+from envs.retry_after import retry_after
 from rollout.model import CHUNK, Conversation, ModelRefused, Reply, TimeExceeded
 from rollout.reply import NoCompletion, failure, read_reply
-from rollout.retry import BACKOFF, Backoff, Trouble, persist, retry_after
+from rollout.retry import BACKOFF, Backoff, Trouble, persist
 
 OURS = frozenset({"model", "messages", "tools", "stream", "n"})
 """Request fields that sampling may not set."""

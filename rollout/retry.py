@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from rollout.model import ModelError, Reply
@@ -47,20 +46,6 @@ class Backoff:
 
 
 BACKOFF = Backoff()
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds named by a Retry-After header (a number, or an HTTP date against Unix time `now`)."""
-    if header is None:
-        return None
-    try:
-        return max(float(header), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(header).timestamp() - now, 0.0)
-    except ValueError:
-        return None
 
 
 NO_WAIT = 0.001

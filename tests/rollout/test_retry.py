@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.retry import Backoff, Trouble, retry_after
+from rollout.retry import Backoff, Trouble
 
 BACKOFF = Backoff(attempts=4, busy_attempts=6, timeout_attempts=2, base=1.0, cap=5.0, longest_after=60.0)
 
@@ -23,19 +23,3 @@ def test_each_trouble_has_its_bound(kind: str, allowed: int) -> None:
 def test_a_servers_own_wish_is_a_floor_but_not_without_bound() -> None:
     assert BACKOFF.delay(Trouble("busy", "", after=7.0), 1, 0.5) == 7.5
     assert BACKOFF.delay(Trouble("busy", "", after=9999.0), 1, 0.0) == 60.0
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("3", 3.0),
-        ("0.5", 0.5),
-        ("-1", 0.0),
-        ("soon", None),
-        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
-        ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert retry_after(header, now=60.0) == seconds
