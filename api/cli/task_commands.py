@@ -42,6 +42,38 @@ def index(
         print(f"{name} {done.manifest.version}: {done.manifest.documents} documents")
 
 
+@app.command("embed")
+def embed(
+    name: Annotated[str, typer.Argument(help="An indexed corpus.")],
+    url: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint, up to /v1. Default: as set.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Embedding model. Default: as set.")] = None,
+    version: Annotated[str | None, typer.Option(help="Of the corpus. Default: the newest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a corpus's documents, for the rankings `meaning` and `both`: resumable, only what is new.
+
+    The endpoint is `embeddings` in TRAJC_ENVIRONMENTS' `search`, where no flag names another.
+    """
+    import asyncio
+
+    from api.cli.progress import bar
+    from api.cli.site import local_site
+    from envs.search.settings import embeddings_endpoint
+    from envs.search.vectors import embed_corpus
+
+    with plain_errors(), bar(f"embed {name}", "documents") as tell:
+        site = local_site(settings(), "search")
+        endpoint = embeddings_endpoint(site.settings, url, model)
+        done = asyncio.run(embed_corpus(name, site, endpoint, version=version, progress=tell))
+    if as_json:
+        emit({"corpus": name, "model": endpoint.model, **vars(done)})
+    else:
+        say(f"{done.embedded} embedded, {done.before} had been before")
+        print(f"{name} {done.version}: {done.embedded + done.before} documents by {endpoint.model}")
+
+
 @app.command("load-db")
 def load_db(
     name: Annotated[str, typer.Argument(help="The database.")],

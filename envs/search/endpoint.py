@@ -2,6 +2,7 @@
 embeddings."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Any
 
@@ -9,9 +10,11 @@ import httpx
 from pydantic import Field, SecretStr
 
 from envs.frozen import Frozen
+from envs.retry_after import retry_after
 
 _TRIES = 4
 _AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
+_LONGEST_WAIT = 60.0
 
 
 class EndpointSettings(Frozen):
@@ -57,6 +60,7 @@ class Endpoint:
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         for attempt in range(1, _TRIES + 1):
+            wait = 0.2 * 2**attempt
             try:
                 response = await self._client.post(path, json=body)
             except httpx.TransportError:
@@ -67,7 +71,8 @@ class Endpoint:
                     if response.is_error:
                         raise ValueError(f"the endpoint answered {response.status_code}: {response.text[:500]}")
                     return response.json()
-            await asyncio.sleep(0.2 * 2**attempt)
+                wait = max(wait, retry_after(response.headers.get("retry-after"), time.time()) or 0.0)
+            await asyncio.sleep(min(wait, _LONGEST_WAIT))
         raise AssertionError("unreachable")
 
     async def __aenter__(self) -> "Endpoint":

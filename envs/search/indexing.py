@@ -149,10 +149,11 @@ def _publish(folder: Path, building: Building, manifest: Manifest, now: Ledger) 
         making = building.index.parent
         write_ledger(making / "ledger.arrow", now)
         write_whole(making / "manifest.json", canonical_json(manifest))
-        shutil.rmtree(making / "parts")
-        (making / "started_from").unlink()
         target.parent.mkdir(exist_ok=True)
         making.rename(target)
+        # Only now: without its notes, a run that was cut off here could not tell what the index holds.
+        shutil.rmtree(target / "parts")
+        (target / "started_from").unlink()
     else:
         building.discard()
     write_whole(folder / "latest", manifest.version.encode())

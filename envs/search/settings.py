@@ -26,7 +26,7 @@ class SearchSettings(Frozen):
     """Asked about answers that the rules call wrong; without it the rules decide alone."""
     ranking: Ranking = "words"
     embeddings: EndpointSettings | None = None
-    """Needed for the rankings `meaning` and `both`, of corpora that `embed_corpus` has embedded with its model."""
+    """Needed for the rankings `meaning` and `both`, of corpora that `trajc tasks embed` has embedded with its model."""
     web: WebSettings | None = None
     """The live web, for tasks whose corpus is `web`."""
 
@@ -42,6 +42,25 @@ def parse_settings(given: Mapping[str, Any]) -> SearchSettings:
     try:
         return SearchSettings.model_validate(dict(given))
     except ValidationError as e:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'all'}: {f['msg']}" for f in e.errors())
         known = ", ".join(SearchSettings.model_fields)
-        raise TaskError(f"settings of the search environment: {faults}; known: {known}") from None
+        raise TaskError(f"settings of the search environment: {_faults(e)}; known: {known}") from None
+
+
+def embeddings_endpoint(given: Mapping[str, Any], url: str | None = None, model: str | None = None) -> EndpointSettings:
+    """The setting `embeddings` with another address or model; its key goes to no other address. Raises `TaskError`."""
+    known = parse_settings(given).embeddings
+    fields: dict[str, Any] = dict(known) if known else {}
+    if url is not None and url != fields.get("base_url"):
+        fields |= {"base_url": url, "api_key": None}
+    if model is not None:
+        fields["model"] = model
+    if not {"base_url", "model"} <= fields.keys():
+        raise TaskError("no embeddings endpoint is set: give --url and --model, or set `embeddings`")
+    try:
+        return EndpointSettings.model_validate(fields)
+    except ValidationError as e:
+        raise TaskError(f"the embeddings endpoint: {_faults(e)}") from None
+
+
+def _faults(e: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'all'}: {f['msg']}" for f in e.errors())

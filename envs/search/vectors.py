@@ -1,14 +1,17 @@
 """Embeddings of a corpus's documents: made once for each document and model, kept beside the versions.
 
     corpora/NAME/vectors/KEY/NNNNNN.arrow     fingerprint, vector (float16, length 1); KEY names the model
+    corpora/NAME/vectors/KEY/lock             held by the one process that adds to them
 
 Vectors belong to fingerprints, so that versions share them and an embedding run that was cut off, or a corpus that
 grew, costs only what is new.
 """
 
 import asyncio
+import fcntl
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,15 @@ class Nearest:
         return sorted(((self.ids[n], round(float(scores[n]), 4)) for n in best), key=lambda x: (-x[1], x[0]))
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What a run of `embed_corpus` took: documents of the version = embedded + there before."""
+
+    version: str
+    embedded: int
+    before: int
+
+
 async def embed_corpus(
     name: str,
     site: Site,
@@ -59,44 +71,62 @@ async def embed_corpus(
     *,
     version: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> int:
-    """Embed what of the version has no embedding yet; returns how many documents that were.
+) -> Embedded:
+    """Embed what of the version (None: the newest) has no embedding yet. A run that was cut off loses at most the
+    256 documents that it was at.
 
-    Raises `CorpusError` for an unknown corpus, `EnvironmentFailure` where the endpoint fails.
+    `progress` is called with (documents that have one, documents). Raises `CorpusError` for an unknown corpus, or
+    one that another process is embedding, and `EnvironmentFailure` where the endpoint fails.
     """
     corpus = Library(site).open(name, version)
     folder = _folder(site, name, settings.model)
-    known = {mark for marks, _ in _parts(folder) for mark in marks}
-    missing = [(id, mark) for id, mark in _ledger(site, corpus).items() if mark not in known]
-    async with Endpoint(settings) as endpoint:
-        for start in range(0, len(missing), _BATCH * _AT_ONCE):
-            wave = missing[start : start + _BATCH * _AT_ONCE]
-            vectors = await _embed(endpoint, [_text(corpus, id) for id, _ in wave])
-            await asyncio.to_thread(_write, folder, [mark for _, mark in wave], vectors)
-            if progress:
-                progress(start + len(wave), len(missing))
-    return len(missing)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder, name):
+        known = {mark for table in _tables(folder) for mark in table.column("fingerprint").to_pylist()}
+        ledger = _ledger(site, corpus)
+        missing = [(id, mark) for id, mark in ledger.items() if mark not in known]
+        done = before = len(ledger) - len(missing)
+        if progress:
+            progress(done, len(ledger))
+        async with Endpoint(settings) as endpoint:
+            for start in range(0, len(missing), _BATCH * _AT_ONCE):
+                wave = missing[start : start + _BATCH * _AT_ONCE]
+                vectors = await _embed(endpoint, [_text(corpus, id) for id, _ in wave])
+                await asyncio.to_thread(_write, folder, [mark for _, mark in wave], vectors)
+                done += len(wave)
+                if progress:
+                    progress(done, len(ledger))
+    return Embedded(corpus.version, len(missing), before)
+
+
+@contextmanager
+def _only_one(folder: Path, name: str) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CorpusError(f"corpus {name!r} is being embedded by another process; wait for it to end") from None
+        yield
 
 
 def nearest(site: Site, corpus: Corpus, model: str) -> Nearest:
     """Raises `CorpusError` where documents of this version have no embedding by this model."""
-    rows: dict[bytes, tuple[int, int]] = {}
-    parts: list[Matrix] = []
-    for marks, matrix in _parts(_folder(site, corpus.name, model)):
-        rows |= {mark: (len(parts), n) for n, mark in enumerate(marks)}
-        parts.append(matrix)
     ledger = _ledger(site, corpus)
-    if lacking := sum(1 for mark in ledger.values() if mark not in rows):
-        raise CorpusError(
-            f"{lacking} of {len(ledger)} documents of corpus {corpus.name!r} have no embedding by {model!r}: "
-            "embed the corpus first"
-        )
     ids = tuple(sorted(ledger))
-    places = [rows[ledger[id]] for id in ids]
-    width = parts[0].shape[1] if parts else 0
-    matrix = np.empty((len(ids), width), np.float32)
-    for n, (part, row) in enumerate(places):
-        matrix[n] = parts[part][row]
+    places = {ledger[id]: n for n, id in enumerate(ids)}
+    matrix: Matrix = np.empty((0, 0), np.float32)
+    lacking = set(places)
+    for marks, part in _parts(_folder(site, corpus.name, model)):
+        if not matrix.size:
+            matrix = np.zeros((len(ids), part.shape[1]), np.float32)
+        rows = [n for n, mark in enumerate(marks) if mark in lacking]
+        matrix[[places[marks[n]] for n in rows]] = part[rows]
+        lacking.difference_update(marks)
+    if lacking:
+        raise CorpusError(
+            f"{len(lacking)} of {len(ledger)} documents of corpus {corpus.name!r} have no embedding by {model!r}: "
+            f"`trajc tasks embed {corpus.name}` makes them"
+        )
     return Nearest(ids, matrix)
 
 
@@ -129,7 +159,12 @@ def _folder(site: Site, name: str, model: str) -> Path:
 
 
 def _write(folder: Path, marks: list[bytes], vectors: Matrix) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    """As the next part. Raises `EnvironmentFailure` for vectors of another length than those before."""
+    parts = sorted(folder.glob("*.arrow"))
+    if parts and (width := _width(_table(parts[-1]))) != vectors.shape[1]:
+        raise EnvironmentFailure(
+            f"the model now gives {vectors.shape[1]} numbers where it gave {width}: delete {folder}, embed again"
+        )
     flat = pa.array(vectors.astype(np.float16).ravel())
     columns = {
         "fingerprint": pa.array(marks, pa.binary(16)),
@@ -139,13 +174,25 @@ def _write(folder: Path, marks: list[bytes], vectors: Matrix) -> None:
     table = pa.table(columns)
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    write_whole(folder / f"{len(list(folder.glob('*.arrow'))):06d}.arrow", sink.getvalue().to_pybytes())
+    number = int(parts[-1].stem) + 1 if parts else 0
+    write_whole(folder / f"{number:06d}.arrow", sink.getvalue().to_pybytes())
 
 
 def _parts(folder: Path) -> Iterator[tuple[list[bytes], Matrix]]:
-    for path in sorted(folder.glob("*.arrow")):
-        with pa.memory_map(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all().combine_chunks()
+    for table in _tables(folder):
         vectors = table.column("vector").chunk(0)
         flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
         yield table.column("fingerprint").to_pylist(), flat.reshape(len(vectors), -1)
+
+
+def _tables(folder: Path) -> Iterator[pa.Table]:
+    yield from map(_table, sorted(folder.glob("*.arrow")))
+
+
+def _table(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all().combine_chunks()
+
+
+def _width(table: pa.Table) -> int:
+    return int(table.schema.field("vector").type.list_size)

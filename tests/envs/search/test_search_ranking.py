@@ -1,6 +1,7 @@
 """Ranking by embeddings finds what shares no word, costs what is new, and fails as ours and not as the model's."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ async def found(site: Site, query: str | list[str], ranking: str, embeddings: di
 async def test_meaning_finds_what_shares_no_word(tmp_path: Path, server: tuple[EmbeddingServer, Any]) -> None:
     _, embeddings = server
     site = index(tmp_path, [row for row in ROWS if row["id"] != "carwash"])
-    assert await embed_corpus("c", site, EndpointSettings(**embeddings)) == 2
+    assert (await embed_corpus("c", site, EndpointSettings(**embeddings))).embedded == 2
     assert await found(site, "boat", "words", embeddings) == []
     assert await found(site, "boat", "meaning", embeddings) == ["ship", "auto"]
     assert await found(site, ["boat", "", "car"], "meaning", embeddings) == ["ship", "auto", "auto", "ship"]
@@ -108,9 +109,10 @@ async def test_only_what_is_new_is_embedded(tmp_path: Path, server: tuple[Embedd
     site = index(tmp_path, [ROWS[0], {**ROWS[1], "text": "a large ship"}, ROWS[2]])
     with pytest.raises(EnvironmentFailure, match="2 of 3 documents of corpus 'c' have no embedding by 'tiny'"):
         await found(site, "car", "meaning", embeddings)
-    assert await embed_corpus("c", site, settings) == 2
+    made = await embed_corpus("c", site, settings)
+    assert (made.embedded, made.before) == (2, 1)
     assert sorted(fake.texts) == ["\na large ship", "\ncar car car of nothing"]
-    assert await embed_corpus("c", site, settings) == 0
+    assert await embed_corpus("c", site, settings) == replace(made, embedded=0, before=3)
 
 
 async def test_an_endpoint_that_fails_is_our_failure(tmp_path: Path, server: tuple[EmbeddingServer, Any]) -> None:
