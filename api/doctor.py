@@ -1,5 +1,6 @@
 """What is missing on this machine and how to get it. Each check is one function that changes nothing."""
 
+import asyncio
 import importlib.metadata
 import shutil
 import sys
@@ -100,13 +101,44 @@ def docker_client(settings: Settings) -> Iterator[Any]:
     """Of the engine that SWE sandboxes use. Raises `docker.errors.DockerException`."""
     import docker
 
-    from envs.swe.engine.engine import DEFAULT_URL
-
-    client = docker.DockerClient(str(settings.environments.get("swe", {}).get("docker_url") or DEFAULT_URL), timeout=10)
+    client = docker.DockerClient(swe_settings(settings).docker_url, timeout=10)
     try:
         yield client
     finally:
         client.close()
+
+
+def swe_settings(settings: Settings) -> Any:
+    from envs.errors import TaskError
+    from envs.swe.settings import parse_settings
+
+    try:
+        return parse_settings(settings.environments.get("swe", {}))
+    except TaskError:
+        return parse_settings({})  # what is wrong with them is said by the check of the environments
+
+
+def sandbox(settings: Settings) -> Finding:
+    """What the kind of sandbox needs that the swe settings choose, and nothing of the other."""
+    chosen = swe_settings(settings)
+    if chosen.sandbox == "docker":
+        return docker_engine(settings)
+    from envs.errors import SandboxError
+
+    try:
+        asyncio.run(_one_bubblewrap(chosen))
+    except SandboxError as e:
+        return Finding("sandbox", "missing", f"no SWE rollouts: {e}", "mend that, or set `sandbox` to docker")
+    return Finding("sandbox", "ok", f"bubblewrap, over {chosen.rootfs}")
+
+
+async def _one_bubblewrap(chosen: Any) -> None:
+    """Raises `SandboxError` where no sandbox can be made."""
+    from envs.swe.bubblewrap import BubblewrapSandboxes
+    from envs.swe.sandbox import SandboxSpec
+
+    spec = SandboxSpec(image="", requires=chosen.required_limits)
+    await (await BubblewrapSandboxes(chosen.rootfs).start(spec)).close()
 
 
 def docker_engine(settings: Settings) -> Finding:
@@ -116,9 +148,12 @@ def docker_engine(settings: Settings) -> Finding:
         with docker_client(settings) as client:
             version = client.version()["Version"]
     except DockerException as e:
-        way_out = "install and start Docker (`apt install docker.io`); the search and sql environments do without"
-        return Finding("docker engine", "missing", f"no engine answers ({type(e).__name__}): no SWE rollouts", way_out)
-    return Finding("docker engine", "ok", f"version {version}")
+        way_out = (
+            "install and start Docker (`apt install docker.io`), or choose bubblewrap (docs/swe.md); the "
+            "search and sql environments do without"
+        )
+        return Finding("sandbox", "missing", f"no Docker engine answers ({type(e).__name__}): no SWE rollouts", way_out)
+    return Finding("sandbox", "ok", f"Docker engine, version {version}")
 
 
 def model_endpoint(settings: Settings) -> Finding:
@@ -164,9 +199,10 @@ def environments(settings: Settings) -> Finding:
 def base_image(settings: Settings) -> Finding:
     from docker.errors import DockerException, ImageNotFound
 
-    from envs.swe.engine.baseimage import BASE_IMAGE
-
-    image = str(settings.environments.get("swe", {}).get("image", BASE_IMAGE))
+    chosen = swe_settings(settings)
+    if chosen.sandbox != "docker":
+        return Finding("base image", "unused", f"{chosen.sandbox} shows the root file system {chosen.rootfs}")
+    image = chosen.image
     try:
         with docker_client(settings) as client:
             found = client.images.get(image)
@@ -197,7 +233,7 @@ CHECKS: dict[str, Check] = {
     "database": database,
     "redis": redis,
     "environments": environments,
-    "docker engine": docker_engine,
+    "sandbox": sandbox,
     "base image": base_image,
     "tokenizer": tokenizer,
     "model endpoint": model_endpoint,

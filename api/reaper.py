@@ -6,8 +6,9 @@ import socket
 from collections.abc import Collection, Iterator
 
 from api.service import Service
-from envs.errors import SandboxError
-from envs.swe.engine.engine import DEFAULT_URL, connect, disconnect, reap
+from envs.errors import SandboxError, TaskError
+from envs.swe.engine.engine import connect, disconnect, reap
+from envs.swe.settings import parse_settings
 from rollout.database import NotFound
 
 log = logging.getLogger(__name__)
@@ -16,13 +17,15 @@ EVERY_SECONDS = 60.0
 
 async def reap_containers(service: Service) -> None:
     """For ever. A machine without a Docker engine has nothing to reap."""
-    settings = service.settings.environments.get("swe", {})
-    if settings.get("sandbox", "docker") != "docker":
+    try:
+        settings = parse_settings(service.settings.environments.get("swe", {}))
+    except TaskError:
+        return  # the environment itself says what is wrong with them
+    if settings.sandbox != "docker":
         return
-    url = str(settings.get("docker_url") or DEFAULT_URL)
     while True:
         try:
-            client = connect(url)
+            client = connect(settings.docker_url)
             try:
                 removed = await reap(client, Leases(service), service.label, socket.gethostname())
             finally:

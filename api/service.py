@@ -35,7 +35,7 @@ class Service:
     @property
     def label(self) -> str:
         """Names this service on what it makes outside the home folder (containers), apart from others' there."""
-        return f"trajc-{hashlib.sha256(self.settings.database.encode()).hexdigest()[:12]}"
+        return label_of(self.settings)
 
     @property
     def environment_names(self) -> list[str]:
@@ -76,7 +76,12 @@ class Service:
 
 def site_of(settings: Settings, blobs: BlobStore, environment: str) -> Site:
     """What one environment is handed of the home folder and the settings."""
-    return Site(root=settings.home, blobs=blobs, settings=settings.environments.get(environment, {}))
+    given = settings.environments.get(environment, {})
+    return Site(root=settings.home, blobs=blobs, settings=given, service=label_of(settings))
+
+
+def label_of(settings: Settings) -> str:
+    return f"trajc-{hashlib.sha256(settings.database.encode()).hexdigest()[:12]}"
 
 
 class NotOpen(Exception):

@@ -20,6 +20,8 @@ class Site:
     blobs: BlobStore
     settings: Mapping[str, Any] = field(default_factory=dict)
     """For this environment alone, by its own documented names."""
+    service: str = "trajc"
+    """Names this installation on what it makes outside of `root` (containers), apart from others' there."""
 
 
 class Session(Protocol):

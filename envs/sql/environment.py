@@ -1,9 +1,4 @@
-"""The SQL environment: questions about a database, answered by a query.
-
-Settings of the site, all optional: `workers` (statements at once), `idle_workers` (processes kept waiting),
-`query_seconds`, `memory` (DuckDB's limit for one worker, such as "512MB"), `table_bytes` (largest table that is
-kept as a blob).
-"""
+"""The SQL environment: questions about a database, answered by a query."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +10,13 @@ from envs.environment import Site
 from envs.errors import TaskError
 from envs.score import Score, Submission
 from envs.sql.catalog import Database, find_database
-from envs.sql.connection import MEMORY
 from envs.sql.engine import Ask
 from envs.sql.order import orders
 from envs.sql.pool import Pool
 from envs.sql.reply import Failed, Rows
-from envs.sql.scoring import SCORERS, score_submission
+from envs.sql.scoring import SCORERS, VERSION, score_submission
 from envs.sql.session import MAX_ANSWER_BYTES, MAX_ANSWER_ROWS, SqlSession
+from envs.sql.settings import parse_settings
 from envs.sql.tools import TOOLS
 from envs.sql.world import SqlReference, SqlWorld
 from envs.task import Reference, Task
@@ -38,16 +33,12 @@ class SqlEnvironment:
     tools = TOOLS
     system_prompt = SYSTEM_PROMPT
     takes_text = False
+    scorer = f"sql@{VERSION}"
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        settings = site.settings
-        self._pool = Pool(
-            size=int(settings.get("workers", 0)),
-            idle=int(settings.get("idle_workers", 16)),
-            seconds=float(settings.get("query_seconds", 30)),
-            memory=str(settings.get("memory", MEMORY)),
-        )
+        settings = parse_settings(site.settings)
+        self._pool = Pool(settings.workers, settings.idle_workers, settings.query_seconds, settings.memory)
 
     def prompt(self, task: Task) -> str:
         return f"{task.question}\n\nDatabase: {_world(task).database}"

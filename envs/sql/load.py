@@ -21,12 +21,11 @@ from envs.sql.catalog import NAME, Database, find_database, folder
 from envs.sql.guard import Guard
 from envs.sql.manifest import Column, LeftOut, Manifest, Table, View
 from envs.sql.refusal import Refused
+from envs.sql.settings import parse_settings
 from envs.sql.sources import Found, Keys, copy_source
 from envs.sql.values import converter, table_head, table_lines
 from envs.sql.world import TABLE_MEDIA_TYPE
 
-TABLE_BYTES = 64 * 1024 * 1024
-"""Largest table text that is kept as a blob, unless the site's setting `table_bytes` says otherwise."""
 BATCH = 2048
 
 
@@ -69,7 +68,7 @@ def _copied(connection: Any, source: Path) -> Found:
 
 
 def _described(connection: Any, name: str, found: Found, site: Site) -> Manifest:
-    keep = int(site.settings.get("table_bytes", TABLE_BYTES))
+    keep = parse_settings(site.settings).table_bytes
     tables, hashes = [], []
     for table in sorted(found.tables):
         described, digest = _table(connection, table, found.keys.get(table, Keys()), site.blobs, keep)

@@ -1,31 +1,26 @@
-"""Software engineering: mend a repository in a sandbox until its hidden tests pass.
-
-Settings (all optional): `sandbox` ("docker" or "bubblewrap"), `docker_url`, `image` (instead of trajc's base image),
-`rootfs` (folder, for bubblewrap), `shown_bytes` (of one command's output), `memory_bytes`, `cpus`, `processes`,
-`warm` (containers kept waiting), `network` (True lets tasks out; off by default), `required_limits` (names of
-`sandbox.Limit`).
-"""
+"""Software engineering: mend a repository in a sandbox until its hidden tests pass."""
 
 import asyncio
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from envs.blobs import BlobMissing
 from envs.environment import Site
-from envs.errors import SandboxError, TaskError
+from envs.errors import TaskError
 from envs.score import Score, Submission
 from envs.swe.bubblewrap import BubblewrapSandboxes
-from envs.swe.engine.baseimage import BASE_IMAGE
-from envs.swe.engine.engine import DEFAULT_URL, DockerSandboxes
+from envs.swe.engine.engine import DockerSandboxes
+from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
+from envs.swe.images import Images
 from envs.swe.sandbox import Bounds, Sandboxes, SandboxSpec
-from envs.swe.scoring import judge
+from envs.swe.scoring import SCORER, VERSION, judge
 from envs.swe.session import SweSession
+from envs.swe.settings import parse_settings
 from envs.swe.tools import TOOLS
 from envs.swe.tree import load_files, load_tree, safe_path, seed
 from envs.swe.world import SweReference, SweWorld, Tree
@@ -55,11 +50,13 @@ class SweEnvironment:
     tools = TOOLS
     system_prompt = SYSTEM_PROMPT
     takes_text = False
+    scorer = f"{SCORER}@{VERSION}"
 
     def __init__(self, site: Site, sandboxes: Sandboxes | None = None) -> None:
         self._site = site
-        self._settings = site.settings
+        self._settings = parse_settings(site.settings)
         self._sandboxes = sandboxes
+        self._images = Images(self._settings)
         self._tree = lru_cache(maxsize=256)(self._load_tree)
         self._seed = lru_cache(maxsize=SEEDS_KEPT)(self._make_seed)
 
@@ -68,7 +65,8 @@ class SweEnvironment:
         return PROMPT.format(repository=world.repository, workdir=world.workdir, question=task.question.strip())
 
     def pin(self, task: Task, reference: Reference | None) -> tuple[Task, Reference | None]:
-        """Nothing is filled in: the tree's hash is the fingerprint. Everything that it names must be stored."""
+        """Fills in which image it will run in, where that can be told here; the tree's hash is there already, and
+        everything that it names must be stored."""
         world = parse_world(task)
         tree = load_tree(world.tree, self._site.blobs)
         for path, entry in tree.files.items():
@@ -83,22 +81,27 @@ class SweEnvironment:
                     raise TaskError(f"reference.hidden_tests: {path!r} is no path inside of the repository")
                 if not self._site.blobs.has(blob):
                     raise TaskError(f"reference.hidden_tests: the bytes of {path} (blob {blob}) are not stored")
+        pinned = self._images.pinned(world)
+        if pinned != world:
+            task = task.model_copy(update={"world": pinned.model_dump(mode="json")})
         return task, reference
 
     async def start(self, task: Task, owner: Mapping[str, str]) -> SweSession:
         world = parse_world(task)
         tree = await asyncio.to_thread(self._tree, world.tree)
         spec = await self._spec(world, owner)
-        sandbox = await self.sandboxes.start(spec)
-        shown = int(self._settings.get("shown_bytes", 16_000))
+        async with self._images.told(world):
+            sandbox = await self.sandboxes.start(spec)
+        shown = self._settings.shown_bytes
         return SweSession(sandbox, world, tree, self._site.blobs, task.limits.tool_seconds, shown)
 
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
         """The submission is a patch. Runs the hidden tests in a fresh sandbox. Raises `TrajcError`."""
         world, parsed = parse_world(task), parse_reference(reference)
         tree = await asyncio.to_thread(self._tree, world.tree)
-        spec = await self._spec(world, {"service": "trajc", "use": "score"}, parsed)
-        return await judge(self.sandboxes, spec, parsed, tree.files, submission.text)
+        spec = await self._spec(world, {"use": "score", PROCESS: this_process()}, parsed)
+        async with self._images.told(world):
+            return await judge(self.sandboxes, spec, parsed, tree.files, submission.text)
 
     async def close(self) -> None:
         if self._sandboxes is not None:
@@ -107,18 +110,14 @@ class SweEnvironment:
 
     @property
     def sandboxes(self) -> Sandboxes:
-        """Made at first use. Raises `SandboxError` for a kind that does not exist."""
+        """Made at first use."""
         if self._sandboxes is None:
-            kind = self._settings.get("sandbox", "docker")
-            if kind == "docker":
-                docker = DockerSandboxes(str(self._settings.get("docker_url") or DEFAULT_URL))
-                warm = int(self._settings.get("warm", 0))
-                self._sandboxes = WarmPool(docker, warm) if warm else docker
-            elif kind == "bubblewrap":
-                rootfs = self._settings.get("rootfs")
-                self._sandboxes = BubblewrapSandboxes(Path(str(rootfs)) if rootfs else None)
+            settings = self._settings
+            if settings.sandbox == "docker":
+                docker = DockerSandboxes(settings.docker_url)
+                self._sandboxes = WarmPool(docker, settings.warm) if settings.warm else docker
             else:
-                raise SandboxError(f"unknown sandbox {kind!r}; known: docker, bubblewrap")
+                self._sandboxes = BubblewrapSandboxes(settings.rootfs)
         return self._sandboxes
 
     async def _spec(
@@ -128,18 +127,19 @@ class SweEnvironment:
         hidden = tuple(sorted(reference.hidden_tests.items())) if reference else ()
         data = await asyncio.to_thread(self._seed, world.tree, world.workdir, AGENT_ID if base else 0, hidden)
         return SandboxSpec(
-            image=world.image_digest or world.image or str(self._settings.get("image", BASE_IMAGE)),
+            image=world.image_digest or world.image or self._settings.image,
             workdir=world.workdir,
             user="agent" if base else "root",
             seed=data,
             clear=not base,
-            labels={"service": "trajc", "host": socket.gethostname(), **owner},
-            requires=frozenset(self._settings.get("required_limits", ("network", "filesystem", "time"))),
-            network=bool(self._settings.get("network", False)),
+            labels={"service": self._site.service, "host": socket.gethostname(), **owner},
+            requires=self._settings.required_limits,
+            network=self._settings.network,
             bounds=Bounds(
-                memory_bytes=int(self._settings.get("memory_bytes", Bounds.memory_bytes)),
-                cpus=float(self._settings.get("cpus", Bounds.cpus)),
-                processes=int(self._settings.get("processes", Bounds.processes)),
+                memory_bytes=self._settings.memory_bytes,
+                cpus=self._settings.cpus,
+                processes=self._settings.processes,
+                disk_bytes=self._settings.disk_bytes,
             ),
         )
 

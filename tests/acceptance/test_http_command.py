@@ -87,8 +87,8 @@ def test_doctor_says_for_each_thing_how_to_get_it(new_trajc: Callable[[], Any]) 
     done = trajc("doctor", "--json", code=1)
     found = {f["what"]: f for f in json.loads(done.stdout)}
     assert found["python"]["state"] == found["tokenizer"]["state"] == "ok"
-    assert found["docker engine"]["state"] == found["model endpoint"]["state"] == "missing"
-    assert "apt install docker.io" in found["docker engine"]["way_out"]
+    assert found["sandbox"]["state"] == found["model endpoint"]["state"] == "missing"
+    assert "apt install docker.io" in found["sandbox"]["way_out"]
     assert "TRAJC_BASE_URL" in found["model endpoint"]["way_out"]
 
 

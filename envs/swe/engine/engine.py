@@ -1,10 +1,8 @@
 """The Docker engine: connecting, starting containers within bounds, and removing what nobody owns."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Collection
-from pathlib import Path
 
 import aiodocker
 import aiohttp
@@ -12,6 +10,7 @@ import aiohttp
 from envs.errors import SandboxError
 from envs.swe.engine.container import ENFORCES, DockerSandbox, remove
 from envs.swe.engine.options import EXPIRES, SERVICE, container_config
+from envs.swe.engine.owner import PROCESS, may_live
 from envs.swe.engine.words import engine_words, unreachable
 from envs.swe.sandbox import Limit, SandboxSpec
 
@@ -102,9 +101,9 @@ async def disconnect(client: aiodocker.Docker) -> None:
 
 
 async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "trajc", host: str | None = None) -> int:
-    """Remove this service's containers that no live lease owns: expired ones, and those whose owner (the labels
-    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live`. Where `host` is given, only those
-    that were started from it.
+    """Remove this service's containers that nobody owns any more: expired ones, and those whose owner (the labels
+    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live` and whose process (`owner.py`), if
+    one is named, is gone. Where `host` is given, only those that were started from it.
 
     Returns how many were removed. Raises `SandboxError`.
     """
@@ -116,15 +115,8 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
     for container in found:
         labels = container["Labels"]
         owner = f"{labels.get('trajc.rollout', '')}/{labels.get('trajc.attempt', '')}"
-        if float(labels.get(EXPIRES, "inf")) < now or (owner not in live and not _pool_lives(labels.get("trajc.pool"))):
+        process = labels.get(f"trajc.{PROCESS}")
+        if float(labels.get(EXPIRES, "inf")) < now or (owner not in live and not may_live(process)):
             await remove(container)
             removed += 1
     return removed
-
-
-def _pool_lives(owner: str | None) -> bool:
-    """Whether the process that keeps a pool (`host:pid`) may still be there; on other hosts nobody can tell."""
-    if not owner:
-        return False
-    host, _, process = owner.rpartition(":")
-    return host != socket.gethostname() or Path(f"/proc/{process}").exists()

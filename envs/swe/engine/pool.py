@@ -1,27 +1,18 @@
 """Containers that wait, started and with a shell, so that a rollout gets one without waiting for the engine.
 
-A container's labels cannot change, so one of a pool names the process that owns the pool; the reaper keeps it for
-as long as that process lives.
+Such a container belongs to the process (`owner.py`) for as long as it waits and afterwards.
 """
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections import deque
 from dataclasses import replace
 
 from envs.errors import SandboxError
 from envs.swe.engine.container import DockerSandbox
 from envs.swe.engine.engine import DockerSandboxes
+from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.sandbox import Limit, SandboxSpec
-
-POOL = "pool"
-"""The label `trajc.pool`: host and process id of the pool's owner."""
-
-
-def owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class WarmPool:
@@ -87,7 +78,7 @@ class WarmPool:
 
     async def _fill(self) -> None:
         assert self._shape is not None
-        waiting = replace(self._shape, labels={**self._shape.labels, POOL: owner()})
+        waiting = replace(self._shape, labels={**self._shape.labels, PROCESS: this_process()})
         with contextlib.suppress(SandboxError):
             while len(self._ready) < self._size:
                 sandbox = await self.inner.start(waiting)

@@ -14,7 +14,8 @@ from envs.score import Submission
 from envs.swe.environment import SweEnvironment
 from envs.swe.make.issue import issue_text
 from envs.swe.make.mutate import OPERATORS, mutants
-from envs.swe.make.package import make_tasks, plan, planted
+from envs.swe.make.package import make_tasks
+from envs.swe.make.plan import plan, planted
 from envs.swe.make.sdist import read_archive
 from envs.swe.world import SweReference
 
@@ -249,7 +250,7 @@ async def test_tasks_made_from_an_archive_are_solved_by_their_gold_patch_alone(
     assert made.tried == len(made.tasks) + sum(made.dropped.values())
     assert len(made.tasks) == 2
     for task, reference in made.tasks:
-        assert world.pin(task, reference) == (task, reference)
+        assert world.pin(task, reference)[1] == reference
         answer = SweReference.model_validate(reference.data)
         assert set(answer.hidden_tests) == {"tests/test_tiny.py", "tests/test_needs_what_is_not_there.py"}
         assert len(answer.fail_to_pass) + len(answer.pass_to_pass) == 9

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from envs.swe.engine.engine import DockerSandboxes, connect, disconnect, reap
+from envs.swe.engine.owner import PROCESS
 from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
 from envs.swe.sandbox import Output, SandboxSpec
@@ -58,7 +59,8 @@ async def test_a_container_that_died_while_it_waited_is_not_handed_over(shaped: 
     try:
         first = await pool.start(shaped)
         await pool.ready()
-        waiting = await pool.inner.client.containers.list(filters={"label": [f"trajc.service={SERVICE}", "trajc.pool"]})
+        labels = [f"trajc.service={SERVICE}", "trajc.process"]
+        waiting = await pool.inner.client.containers.list(filters={"label": labels})
         assert len(waiting) == 1
         await waiting[0].kill(signal="SIGKILL")
         second = await pool.start(shaped)
@@ -78,7 +80,7 @@ async def test_the_reaper_spares_a_pool_whose_process_lives(shaped: SandboxSpec)
         await (await pool.start(shaped)).close()
         await pool.ready()
         here = os.uname().nodename
-        await orphan.start(replace(shaped, seed=b"", labels={"service": SERVICE, "pool": f"{here}:{NOBODY}"}))
+        await orphan.start(replace(shaped, seed=b"", labels={"service": SERVICE, PROCESS: f"{here}:{NOBODY}:1"}))
         assert await left(SERVICE) == 2
         assert await reap(pool.inner.client, live=(), service=SERVICE) == 1
         assert await pool.ready() == 1
