@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from envs.frozen import Frozen
+from envs.swe.difficulty import Difficulty
 
 
 class TreeFile(Frozen):
@@ -30,6 +31,8 @@ class SweWorld(Frozen):
     """Image to start; None means trajc's base image."""
     image_digest: str | None = None
     workdir: str = "/testbed"
+    difficulty: Difficulty | None = None
+    """Counts and an estimate; the model is not told."""
 
 
 class SweReference(Frozen):

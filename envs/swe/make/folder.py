@@ -12,6 +12,7 @@ from pathlib import Path
 
 from envs.blobs import BlobStore
 from envs.errors import TaskError
+from envs.swe.difficulty import difficulty_of
 from envs.swe.gitdir import File
 from envs.swe.make.suite import PYTEST, Suite, belongs_to_tests, is_test_file, passed, steady
 from envs.swe.patch import diff
@@ -110,9 +111,11 @@ def assemble(
     image: str | None = None,
     workdir: str = "/testbed",
     command: str = PYTEST,
+    log: str | None = None,
 ) -> tuple[Task, Reference]:
     """Store the trees and write the task. Test modules that hold a failing test are not in the agent's tree; every
-    file that belongs to the tests is put in place again when the answer is judged."""
+    file that belongs to the tests is put in place again when the answer is judged. `log` is a run of the failing
+    tests, where there was one."""
     told = {id.partition("::")[0] for id in fail_to_pass}
     tree = store_tree({path: file for path, file in broken.items() if path not in told}, blobs)
     hidden = {
@@ -128,11 +131,18 @@ def assemble(
         pass_to_pass=tuple(pass_to_pass),
         test_command=command,
     )
+    world = SweWorld(
+        repository=repository,
+        tree=tree,
+        image=image,
+        workdir=workdir,
+        difficulty=difficulty_of(broken, healthy, fail_to_pass, log),
+    )
     task = Task(
         id=id,
         environment="swe",
         question=issue,
-        world=SweWorld(repository=repository, tree=tree, image=image, workdir=workdir).model_dump(mode="json"),
+        world=world.model_dump(mode="json"),
         split=split,
         group=repository,
         licence=licence,

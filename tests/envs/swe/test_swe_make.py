@@ -1,6 +1,5 @@
-"""Bugs planted in packages: the changes, the archives, the issue texts, and whole tasks."""
+"""Bugs planted in packages: the archives, the plan, the issue texts, and whole tasks."""
 
-import ast
 import io
 import tarfile
 from pathlib import Path
@@ -13,44 +12,10 @@ from envs.errors import TaskError
 from envs.score import Submission
 from envs.swe.environment import SweEnvironment
 from envs.swe.make.issue import issue_text
-from envs.swe.make.mutate import OPERATORS, mutants
 from envs.swe.make.package import make_tasks
 from envs.swe.make.plan import plan, planted
 from envs.swe.make.sdist import read_archive
 from envs.swe.world import SweReference
-
-SOURCE = b'''"""Docstring with 1 == 2 in it."""
-from typing import TYPE_CHECKING
-__version__ = "1.0"
-if TYPE_CHECKING:
-    import x
-
-
-def find(items, wanted, start=0):
-    """Doc < string."""
-    out = []
-    for n in range(len(items)):
-        if items[n] == wanted and n >= start:  # a comment < here
-            out.append(n)
-        elif n % 2 == 0:
-            continue
-    try:
-        total = start + 1
-    except KeyError:
-        total -= 2
-    if not out:
-        raise ValueError("nothing \xc3\xa9")
-    return max(out, total), out[1:total]
-
-
-class Box:
-    def __init__(self, a, b):
-        self.pair = pick(a, b)
-        self.open = True
-
-    def both(self):
-        return (self.a, self.b)
-'''
 
 
 def lines_changed(before: bytes, after: bytes) -> int:
@@ -58,51 +23,6 @@ def lines_changed(before: bytes, after: bytes) -> int:
     head = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     tail = next((n for n, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
     return max(len(a) - head - tail, len(b) - head - tail)
-
-
-def test_every_operator_finds_something_and_changes_little() -> None:
-    found = mutants("m.py", SOURCE)
-    assert {m.operator for m in found} == set(OPERATORS)
-    for mutant in found:
-        after = mutant.apply(SOURCE)
-        ast.parse(after)
-        assert after != SOURCE
-        assert lines_changed(SOURCE, after) <= 2, mutant
-        assert ast.dump(ast.parse(after)) != ast.dump(ast.parse(SOURCE)), mutant
-
-
-def test_the_changes_are_the_ones_that_are_meant() -> None:
-    lines = {
-        (m.operator, m.apply(SOURCE).split(b"\n")[m.line - 1].strip().decode())
-        for m in mutants("m.py", SOURCE)
-        if m.operator != "dropped statement"
-    }
-    for expected in [
-        ("inverted comparison", "if items[n] != wanted and n >= start:  # a comment < here"),
-        ("inverted comparison", "if items[n] == wanted and n > start:  # a comment < here"),
-        ("and/or", "if items[n] == wanted or n >= start:  # a comment < here"),
-        ("negated condition", "if not (items[n] == wanted and n >= start):  # a comment < here"),
-        ("negated condition", "if out:"),
-        ("off by one", "for n in range(len(items) - 1):"),
-        ("off by one", "return max(out, total), out[1:total + 1]"),
-        ("wrong constant", "return max(out, total), out[2:total]"),
-        ("wrong constant", "self.open = False"),
-        ("wrong operator", "total = start - 1"),
-        ("wrong operator", "total += 2"),
-        ("wrong function", "return min(out, total), out[1:total]"),
-        ("swapped arguments", "self.pair = pick(b, a)"),
-        ("wrong return", "return (self.b, self.a)"),
-        ("wrong exception", "except IndexError:"),
-    ]:
-        assert expected in lines
-    text = "\n".join(line for _, line in lines)
-    assert "1 != 2" not in text, "docstrings stay"
-    assert "__version__ = " not in text
-
-
-def test_a_file_that_does_not_parse_has_no_bugs_to_give() -> None:
-    assert mutants("m.py", b"def (:") == []
-    assert mutants("m.py", b"\0") == []
 
 
 ARCHIVE = {

@@ -1,0 +1,84 @@
+"""Whether a bug is a task: its tests run in fresh sandboxes, twice, several bugs at once and never more than asked."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from envs.swe.gitdir import File
+from envs.swe.make.plan import Bug, planted
+from envs.swe.make.sdist import Package
+from envs.swe.make.suite import Suite, passed
+from envs.swe.sandbox import Sandboxes
+
+MOST_BROKEN = 0.5
+"""A bug that breaks a larger share of the tests is too plain to be a task."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A bug that showed itself twice in the same way."""
+
+    bug: Bug
+    files: dict[str, File]
+    broken: tuple[str, ...]
+    """Ids of the tests that fail because of it."""
+    log: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """No task, and why: reasons are few and the same for many, as they are counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What every bug of a package is held against: the healthy repository's tests that pass twice."""
+
+    package: Package
+    sandboxes: Sandboxes
+    suite: Suite
+    good: tuple[str, ...]
+
+    async def run(self, bug: Bug) -> Kept | Dropped:
+        """The bug, or why it is no task. Raises `SandboxError`."""
+        tests = sorted({id.partition("::")[0] for id in self.good})
+        files = planted(self.package.files, bug)
+        first = await self.suite.run(self.sandboxes, files, tests)
+        if first.timed_out:
+            return Dropped("the tests do not end")
+        kept = set(passed(first))
+        broken = tuple(id for id in self.good if id not in kept)
+        if not broken:
+            return Dropped("no test fails")
+        if len(broken) > MOST_BROKEN * len(self.good):
+            return Dropped("most tests fail")
+        if any(first.outcomes.get(id) != "failed" for id in broken):
+            return Dropped("tests do not run")
+        second = await self.suite.run(self.sandboxes, files, tests)
+        if tuple(id for id in self.good if second.outcomes.get(id) != "passed") != broken:
+            return Dropped("flaky")
+        return Kept(bug, files, broken, first.log)
+
+
+async def in_order(work: Iterable[Callable[[], Awaitable[T]]], parallel: int) -> AsyncGenerator[T, None]:
+    """Results in the order of `work`, of which `parallel` pieces run at once. What still runs when nobody asks for
+    more is cancelled. Use with `aclosing`."""
+    running: list[asyncio.Future[T]] = []
+    left = iter(work)
+    try:
+        while True:
+            while len(running) < parallel and (piece := next(left, None)) is not None:
+                running.append(asyncio.ensure_future(piece()))
+            if not running:
+                return
+            yield await running[0]
+            running.pop(0)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
