@@ -3,15 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 
-import aiohttp
-
 from api.endpoints import key_for, urls_of
 from api.settings import Settings
-from rollout.client import new_http
 from rollout.member import Endpoint, Status
 from rollout.model import Model
 from rollout.pool import Pool
 from rollout.runs import RunSpec
+from rollout.transport import Transport
 
 IDLE_SECONDS = 3600.0
 """A pool that no rollout has asked for in so long, and that has nothing in flight, is closed."""
@@ -24,7 +22,7 @@ class Models:
         self.settings = settings
         self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self._asked: dict[tuple[str, tuple[str, ...]], float] = {}
-        self._http: aiohttp.ClientSession
+        self._http: Transport
 
     def __call__(self, spec: RunSpec) -> Model:
         return self.pool(spec.model, spec.base_urls)
@@ -54,7 +52,7 @@ class Models:
                 await pool.close()
 
     async def __aenter__(self) -> "Models":
-        self._http = new_http()
+        self._http = Transport()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -19,13 +19,13 @@ from api.work import COLLECT_AFTER
 from benchmarks.orchestration_turn import SAMPLING, Pages, child, endpoint
 from benchmarks.run import row
 from envs.task import Limits, Reference, Task
-from rollout.client import new_http
 from rollout.engine import Engine, Timing
 from rollout.journal import FolderJournals
 from rollout.member import Endpoint
 from rollout.model import Conversation, Model, Reply
 from rollout.pool import Pool
 from rollout.runs import RunSpec, TaskRow
+from rollout.transport import Transport
 from rollout.worker import RolloutHandler
 
 PLACES, SECONDS = 2000, 2.0
@@ -62,7 +62,7 @@ async def ours(port: int) -> dict[str, Any]:
         settings = Settings(home=Path(home))
         with open_service(settings) as service:
             async with (
-                new_http() as http,
+                Transport() as http,
                 Pool("m", [Endpoint(f"http://127.0.0.1:{port}/v1", slots=PLACES)], http=http) as pool,
             ):
                 model = Counted(pool)

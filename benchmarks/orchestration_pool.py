@@ -14,11 +14,11 @@ from typing import Any
 
 from benchmarks.orchestration_turn import endpoint
 from benchmarks.run import row
-from rollout.client import new_http
 from rollout.member import Endpoint
 from rollout.model import Conversation, Model
 from rollout.pool import Pool
 from rollout.trajectory import Message
+from rollout.transport import Transport
 
 ROLLOUTS, TURNS, SLOTS, SECONDS, SLOWER = 64, 20, 16, 0.4, 5
 
@@ -35,7 +35,7 @@ async def rollout(model: Model, key: str) -> list[str]:
 async def batch(ports: Sequence[int], static: bool = False) -> tuple[float, float]:
     """Wall seconds, and the share of turns that went where the turn before had gone."""
     endpoints = [Endpoint(f"http://127.0.0.1:{port}/v1", slots=SLOTS) for port in ports]
-    async with new_http() as http:
+    async with Transport() as http:
         pools = [Pool("m", [e], http=http) for e in endpoints] if static else [Pool("m", endpoints, http=http)]
         began = time.perf_counter()
         served = await asyncio.gather(*(rollout(pools[i % len(pools)], f"r{i}") for i in range(ROLLOUTS)))

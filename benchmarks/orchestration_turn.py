@@ -30,12 +30,13 @@ from envs.errors import EnvironmentFailure
 from envs.score import Score, Submission
 from envs.task import Limits, Reference, Task
 from envs.tool import ToolResult, ToolSpec
-from rollout.client import Body, new_http, request_head
+from rollout.client import Body, request_head
 from rollout.loop import run_agent
 from rollout.member import Endpoint
 from rollout.model import Conversation, Model, Reply
 from rollout.pool import Pool
 from rollout.record import Identity, Record
+from rollout.transport import Transport
 
 ROUNDS = 3
 ROLLOUTS = 64
@@ -187,7 +188,7 @@ async def drive(model: Model, turns: int, size: int) -> None:
 async def ours(port: int, turns: int, size: int, lockstep: bool) -> dict[str, Any]:
     steps = Lockstep(ROLLOUTS)
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", slots=ROLLOUTS)
-    async with new_http() as http, Pool("m", [endpoint], http=http) as pool:
+    async with Transport() as http, Pool("m", [endpoint], http=http) as pool:
         await drive(pool, 3, size)
         began = time.process_time()
         await drive(Meeting(pool, steps) if lockstep else pool, turns, size)
@@ -213,7 +214,7 @@ async def bare(port: int, turns: int, size: int, lockstep: bool) -> dict[str, An
     """As many bytes to the same endpoint, and nothing else: each rollout sends ever more of its own copy of the last
     body, so that neither side sends from a cache that the other has not."""
     url = f"http://127.0.0.1:{port}/v1"
-    async with new_http() as http, Pool("m", [Endpoint(url)], http=http) as pool:
+    async with Transport() as http, Pool("m", [Endpoint(url)], http=http) as pool:
         capturing = Capturing(pool)
         await run_agent(record_of(0, turns), Pages(size), capturing, sampling=SAMPLING, owner={})
     steps = Lockstep(ROLLOUTS)
@@ -241,7 +242,7 @@ async def memory(port: int, turns: int, size: int, rollouts: int) -> dict[str, A
     gc.collect()
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", slots=rollouts)
-    async with new_http() as http, Pool("m", [endpoint], http=http) as pool, asyncio.TaskGroup() as group:
+    async with Transport() as http, Pool("m", [endpoint], http=http) as pool, asyncio.TaskGroup() as group:
         for record in records:
             group.create_task(run_agent(record, Pages(size), pool, sampling=SAMPLING, owner={}))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

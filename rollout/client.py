@@ -7,20 +7,20 @@ whole body is ever held.
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
 from yarl import URL
 
 from envs.retry_after import retry_after
+from rollout.answer import Answer, TransportError
 from rollout.model import CHUNK, Conversation, ModelRefused, Reply, TimeExceeded
 from rollout.reply import NoCompletion, failure, read_reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
+from rollout.transport import ConnectTimeout, Origin, Transport, header_safe
 
 OURS = frozenset({"model", "messages", "tools", "stream", "n"})
 """Request fields that sampling may not set."""
@@ -37,16 +37,6 @@ class Timeouts:
 TIMEOUTS = Timeouts()
 
 
-def new_http() -> aiohttp.ClientSession:
-    """A transport for any number of endpoints and connections; who makes it closes it. Needs a running loop."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        skip_auto_headers=("User-Agent", "Accept"),
-    )
-
-
 class ChatClient:
     """A `Model` behind one base URL. Use as `async with`, or hand in the transport that a pool shares."""
 
@@ -58,19 +48,22 @@ class ChatClient:
         api_key: str | None = None,
         timeouts: Timeouts = TIMEOUTS,
         backoff: Backoff = BACKOFF,
-        http: aiohttp.ClientSession | None = None,
+        http: Transport | None = None,
     ) -> None:
         self.name = model
         self.endpoint, url = addresses(base_url)
-        self._url = url.with_user(None) / "chat/completions"
-        self._headers = {"Content-Type": "application/json"}
-        self._secrets = tuple(s.encode() for s in (api_key, url.password) if s)
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        elif url.user:
-            self._headers["Authorization"] = aiohttp.encode_basic_auth(url.user, url.password or "")
+        user, password = url.user, url.password
+        url = url.with_user(None).with_fragment(None)
+        self._origin = Origin(url.raw_host or "", url.port or 0, url.scheme == "https")
+        self._path = (url / "chat/completions").raw_path_qs
+        beside = url.parent if url.name == "v1" else url
+        self._metrics_path = (beside / "metrics").raw_path_qs
+        self._headers = b"Host: %s\r\n%s" % (
+            (url.host_port_subcomponent or "").encode(),
+            self._authorization(api_key, user, password),
+        )
+        self._secrets = tuple(s.encode() for s in (api_key, password) if s)
         self._timeouts = timeouts
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
         self._backoff = backoff
         self._http = http
         self._owns_http = http is None
@@ -101,42 +94,51 @@ class ChatClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(total if left is None else min(left, total)):
-                status, after, body = await self._post(Body(head, conversation.chunks))
-        except aiohttp.ConnectionTimeoutError:
+                answer = await self._post(Body(head, conversation.chunks))
+        except ConnectTimeout:
             raise Trouble("connection", f"{self.endpoint}: no connection in {self._timeouts.connect:g} s") from None
         except TimeoutError:
             if left is not None and left < total:
                 raise TimeExceeded(f"{self.endpoint}: the rollout's last {left:g} s ran out in this call") from None
             raise Trouble("timeout", f"{self.endpoint}: no answer in {total:g} s") from None
-        except (aiohttp.ClientError, OSError) as e:
-            words = self._scrubbed(f"{self.endpoint}: {type(e).__name__}: {e}".encode()).decode()
-            raise Trouble("connection", words) from None
-        seconds = time.monotonic() - began
+        except TransportError as e:
+            raise Trouble("connection", self._scrubbed(f"{self.endpoint}: {e}".encode()).decode()) from None
+        seconds, status = time.monotonic() - began, answer.status
         if status == 200:
             try:
-                return read_reply(body, conversation, self.endpoint, seconds)
+                return read_reply(answer.body, conversation, self.endpoint, seconds)
             except NoCompletion as e:
                 status = e.status
-        raise failure(status, self._scrubbed(body), self.endpoint, after) from None
+        after = retry_after(answer.header(b"retry-after"), time.time())
+        raise failure(status, self._scrubbed(answer.body), self.endpoint, after) from None
 
-    async def _post(self, body: "Body") -> tuple[int, float | None, bytes]:
-        self._http = self._http or new_http()
-        async with self._http.post(
-            self._url, data=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
-        ) as response:
-            after = response.headers.get("Retry-After")
-            return response.status, retry_after(after, time.time()) if after else None, await response.read()
+    async def _post(self, body: "Body") -> Answer:
+        head = b"POST %s HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        return await self._ask(body.pieces(head % (self._path.encode(), self._headers, body.size)))
+
+    async def _ask(self, pieces: Iterable[bytes]) -> Answer:
+        self._http = self._http or Transport()
+        return await self._http.ask(self._origin, pieces, self._timeouts.connect)
 
     async def metrics(self, seconds: float) -> str | None:
         """The engine's Prometheus page, which stands beside its `/v1`; None where there is none."""
-        self._http = self._http or new_http()
-        root = self._url.parent.parent
-        beside = root.parent if root.name == "v1" else root
+        request = b"GET %s HTTP/1.1\r\n%s\r\n" % (self._metrics_path.encode(), self._headers)
         try:
-            async with asyncio.timeout(seconds), self._http.get(beside / "metrics", headers=self._headers) as response:
-                return await response.text() if response.status == 200 else None
-        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError):
+            async with asyncio.timeout(seconds):
+                answer = await self._ask([request])
+            return answer.body.decode() if answer.status == 200 else None
+        except (TimeoutError, TransportError, UnicodeDecodeError):
             return None
+
+    def _authorization(self, api_key: str | None, user: str | None, password: str | None) -> bytes:
+        """Raises `ModelRefused` for a key that no header can carry."""
+        if api_key and not header_safe(api_key):
+            raise ModelRefused(f"the API key of {self.endpoint} holds characters that no HTTP header can carry")
+        if api_key:
+            return f"Authorization: Bearer {api_key}\r\n".encode("latin-1")
+        if user:
+            return b"Authorization: Basic %s\r\n" % b64encode(f"{user}:{password or ''}".encode())
+        return b""
 
     def _scrubbed(self, data: bytes) -> bytes:
         """An error's words without credentials, which servers and proxies like to repeat. Never applied to
@@ -177,20 +179,17 @@ def request_head(model: str, conversation: Conversation, sampling: dict[str, Any
 _TAIL = b"]}"
 
 
-class Body(Payload):
-    """A request's JSON: the head, the messages, the closing brackets. May be written more than once."""
-
-    _autoclose = True
+class Body:
+    """A request's JSON: the head, the messages, the closing brackets. `size` in bytes."""
 
     def __init__(self, head: bytes, chunks: Sequence[bytes]) -> None:
-        super().__init__(chunks, content_type="application/json")
         self._head = head
         self._chunks = tuple(chunks)
-        self._size = len(head) + sum(map(len, self._chunks)) + len(_TAIL)
+        self.size = len(head) + sum(map(len, self._chunks)) + len(_TAIL)
 
-    def pieces(self) -> Iterator[bytes]:
-        """The body: large chunks as they are, small ones joined."""
-        held, size = [self._head], len(self._head)
+    def pieces(self, before: bytes = b"") -> Iterator[bytes]:
+        """The body behind what goes before it: large chunks as they are, small ones joined."""
+        held, size = [before, self._head], len(self._head)
         for chunk in self._chunks:
             if size + len(chunk) >= CHUNK and held:
                 yield b"".join(held)
@@ -201,13 +200,3 @@ class Body(Payload):
                 held.append(chunk)
                 size += len(chunk)
         yield b"".join((*held, _TAIL))
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for piece in self.pieces():
-            await writer.write(piece)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
-        await self.write(writer)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self.pieces()).decode(encoding, errors)

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-
 from rollout.balance import BREAKER, Breaker, choose
 from rollout.capacity import BOUNDS, Bounds, read_metrics
 from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses
 from rollout.member import Endpoint, Member, Status
 from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
+from rollout.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ POLICY = Policy()
 
 
 class Pool:
-    """A `Model`. `http` (see `new_http`) may be shared; who made it closes it. From its first call until `close` it
+    """A `Model`. `http` may be shared; who made it closes it. From its first call until `close` it
     reads the engines' figures in a task of its own."""
 
     def __init__(
@@ -47,7 +46,7 @@ class Pool:
         model: str,
         endpoints: Iterable[Endpoint],
         *,
-        http: aiohttp.ClientSession,
+        http: Transport,
         policy: Policy = POLICY,
         timeouts: Timeouts = TIMEOUTS,
         backoff: Backoff = BACKOFF,

@@ -317,3 +317,22 @@ async def test_sampling_may_not_replace_what_the_rollout_sends(serve: Any, field
     with pytest.raises(ModelError, match=f"sampling may not set {field}"):
         await ask(server.base_url, sampling={field: 1})
     assert server.seen == []
+
+
+async def test_a_key_that_no_header_can_carry_is_refused_unsaid(serve: Any) -> None:
+    server = await serve(answer(OK))
+    with pytest.raises(ModelError, match=f"the API key of {server.base_url} holds characters") as e:
+        await ask(server.base_url, api_key="sk-1\r\nX-Other: 2")
+    assert "sk-1" not in str(e.value)
+    assert server.seen == []
+
+
+async def test_the_engines_figures_stand_beside_its_v1(serve: Any) -> None:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=f"figures for {request.headers.get('Authorization')}")
+
+    server = await serve(answer(OK), routes={"/metrics": page})
+    async with ChatClient(server.base_url, "m", api_key="k") as client:
+        assert await client.metrics(5) == "figures for Bearer k"
+    async with ChatClient(server.base_url + "/v2", "m") as client:
+        assert await client.metrics(5) is None

@@ -4,18 +4,18 @@ import asyncio
 import itertools
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from aiohttp import web
 
 from rollout.balance import Breaker
-from rollout.client import Timeouts, new_http
+from rollout.client import Timeouts
 from rollout.member import Endpoint
 from rollout.model import ContextLengthExceeded, Conversation, ModelError
 from rollout.pool import Policy, Pool
 from rollout.retry import Backoff
 from rollout.trajectory import Message
+from rollout.transport import Transport
 
 BACKOFF = Backoff(attempts=4, base=0.01, cap=0.02)
 POLICY = Policy(patience=0.5, poll=0.05, breaker=Breaker(threshold=2, cooldown=0.2))
@@ -47,9 +47,7 @@ def talk(key: str = "r") -> Conversation:
     return conversation
 
 
-def pool_of(
-    http: aiohttp.ClientSession, *servers: Any, policy: Policy = POLICY, slots: int = 4, **options: Any
-) -> Pool:
+def pool_of(http: Transport, *servers: Any, policy: Policy = POLICY, slots: int = 4, **options: Any) -> Pool:
     options = {"timeouts": Timeouts(connect=1, total=5), "backoff": BACKOFF, **options}
     return Pool("m", [Endpoint(s.base_url, slots=slots) for s in servers], http=http, policy=policy, **options)
 
@@ -61,7 +59,7 @@ async def test_turns_of_a_rollout_stay_on_one_endpoint(serve: Any) -> None:
         conversation = talk(key)
         return [(await pool.complete(conversation, {})).endpoint for _ in range(10)]
 
-    async with new_http() as http, pool_of(http, *servers) as pool:
+    async with Transport() as http, pool_of(http, *servers) as pool:
         served = await asyncio.gather(*(rollout(pool, f"r{i}") for i in range(12)))
     moves = sum(a != b for urls in served for a, b in itertools.pairwise(urls))
     assert moves <= 5, "of 108 steps from turn to turn"
@@ -80,7 +78,7 @@ async def test_no_endpoint_has_more_calls_in_flight_than_its_slots(serve: Any) -
         return web.json_response({"choices": [{"message": {"content": "x"}}]})
 
     server = await serve(counting)
-    async with new_http() as http, pool_of(http, server, slots=3) as pool:
+    async with Transport() as http, pool_of(http, server, slots=3) as pool:
         replies = await asyncio.gather(*(pool.complete(talk(str(i)), {}) for i in range(20)))
     assert most == 3
     assert sorted(r.waited > 0.005 for r in replies) == [False] * 3 + [True] * 17
@@ -89,7 +87,7 @@ async def test_no_endpoint_has_more_calls_in_flight_than_its_slots(serve: Any) -
 
 async def test_a_dead_endpoint_costs_its_rollouts_a_retry_and_nothing_more(serve: Any) -> None:
     dead, well = await serve(refusing(500)), await serve(answering("well"))
-    async with new_http() as http, pool_of(http, dead, well) as pool:
+    async with Transport() as http, pool_of(http, dead, well) as pool:
         replies = [await pool.complete(talk(str(i)), {}) for i in range(10)]
         states = {s.url: s.state for s in pool.status()}
     assert [r.content for r in replies] == ["well"] * 10
@@ -99,14 +97,14 @@ async def test_a_dead_endpoint_costs_its_rollouts_a_retry_and_nothing_more(serve
 
 async def test_an_endpoint_that_recovers_is_used_again(serve: Any) -> None:
     server = await serve(refusing(500), refusing(500), answering("back"))
-    async with new_http() as http, pool_of(http, server) as pool:
+    async with Transport() as http, pool_of(http, server) as pool:
         assert (await pool.complete(talk(), {})).content == "back"
         assert [(s.state, s.requests, s.failures) for s in pool.status()] == [("well", 3, 2)]
 
 
 async def test_a_hung_endpoint_holds_up_nobody_else(serve: Any) -> None:
     hung, well = await serve(hang), await serve(answering("well"))
-    async with new_http() as http, pool_of(http, hung, well, timeouts=Timeouts(total=0.5)) as pool:
+    async with Transport() as http, pool_of(http, hung, well, timeouts=Timeouts(total=0.5)) as pool:
         stuck = talk("stuck")
         stuck.home = hung.base_url
         waiting = asyncio.create_task(pool.complete(stuck, {}))
@@ -118,7 +116,7 @@ async def test_a_hung_endpoint_holds_up_nobody_else(serve: Any) -> None:
 async def test_no_endpoint_well_ends_in_model_error_after_patience(serve: Any) -> None:
     server = await serve(refusing(500))
     policy = Policy(patience=0.2, poll=9, breaker=Breaker(threshold=1, cooldown=30))
-    async with new_http() as http, pool_of(http, server, policy=policy) as pool:
+    async with Transport() as http, pool_of(http, server, policy=policy) as pool:
         with pytest.raises(ModelError, match=r"no endpoint of m was well for 0.2 s .*answered 500: no"):
             await pool.complete(talk(), {})
         assert [s.state for s in pool.status()] == ["failing"]
@@ -127,14 +125,14 @@ async def test_no_endpoint_well_ends_in_model_error_after_patience(serve: Any) -
 
 async def test_a_lone_hung_endpoint_ends_in_model_error(serve: Any) -> None:
     server = await serve(hang)
-    async with new_http() as http, pool_of(http, server, timeouts=Timeouts(total=0.1)) as pool:
+    async with Transport() as http, pool_of(http, server, timeouts=Timeouts(total=0.1)) as pool:
         with pytest.raises(ModelError, match=r"no answer in 0.1 s"):
             await pool.complete(talk(), {})
 
 
 async def test_a_429_goes_to_another_endpoint_without_waiting_for_retry_after(serve: Any) -> None:
     busy, free = await serve(refusing(429, **{"Retry-After": "60"})), await serve(answering("free"))
-    async with new_http() as http, pool_of(http, busy, free) as pool:
+    async with Transport() as http, pool_of(http, busy, free) as pool:
         conversation = talk()
         conversation.home = busy.base_url
         reply = await pool.complete(conversation, {})
@@ -147,7 +145,7 @@ async def test_a_429_goes_to_another_endpoint_without_waiting_for_retry_after(se
 
 async def test_a_429_lowers_the_bound_once_for_all_calls_that_were_out(serve: Any) -> None:
     server = await serve(*[refusing(429)] * 8, answering())
-    async with new_http() as http, pool_of(http, server, slots=8) as pool:
+    async with Transport() as http, pool_of(http, server, slots=8) as pool:
         await asyncio.gather(*(pool.complete(talk(str(i)), {}) for i in range(8)))
         assert 6 <= pool.status()[0].slots <= 8
 
@@ -159,7 +157,7 @@ async def test_other_refusals_and_long_prompts_pass_through(serve: Any) -> None:
         return too_long
 
     server = await serve(refusing(401), long)
-    async with new_http() as http, pool_of(http, server) as pool:
+    async with Transport() as http, pool_of(http, server) as pool:
         with pytest.raises(ModelError, match="answered 401: no"):
             await pool.complete(talk(), {})
         with pytest.raises(ContextLengthExceeded):
@@ -170,7 +168,7 @@ async def test_other_refusals_and_long_prompts_pass_through(serve: Any) -> None:
 
 async def test_an_endpoint_added_while_calls_wait_takes_them(serve: Any) -> None:
     slow, late = await serve(answering("slow", after=0.5)), await serve(answering("late"))
-    async with new_http() as http, pool_of(http, slow, slots=1) as pool:
+    async with Transport() as http, pool_of(http, slow, slots=1) as pool:
         calls = [asyncio.create_task(pool.complete(talk(str(i)), {})) for i in range(6)]
         await asyncio.sleep(0.05)
         pool.add(Endpoint(late.base_url))
@@ -180,7 +178,7 @@ async def test_an_endpoint_added_while_calls_wait_takes_them(serve: Any) -> None
 
 async def test_removing_an_endpoint_moves_only_its_own_rollouts(serve: Any) -> None:
     servers = [await serve(answering()) for _ in range(3)]
-    async with new_http() as http, pool_of(http, *servers) as pool:
+    async with Transport() as http, pool_of(http, *servers) as pool:
         talks = [talk(str(i)) for i in range(9)]
         await asyncio.gather(*(pool.complete(t, {}) for t in talks))
         before = [t.home for t in talks]
@@ -196,7 +194,7 @@ async def test_removing_an_endpoint_moves_only_its_own_rollouts(serve: Any) -> N
 
 async def test_calls_in_flight_and_waiting_survive_the_removal(serve: Any) -> None:
     old, new = await serve(answering("old", after=0.2)), await serve(answering("new"))
-    async with new_http() as http, pool_of(http, old, slots=1) as pool:
+    async with Transport() as http, pool_of(http, old, slots=1) as pool:
         calls = [asyncio.create_task(pool.complete(talk(str(i)), {})) for i in range(3)]
         await asyncio.sleep(0.05)
         pool.remove(old.base_url)
@@ -207,7 +205,7 @@ async def test_calls_in_flight_and_waiting_survive_the_removal(serve: Any) -> No
 
 async def test_a_cancelled_call_gives_its_slot_back(serve: Any) -> None:
     server = await serve(answering(after=0.1))
-    async with new_http() as http, pool_of(http, server, slots=1) as pool:
+    async with Transport() as http, pool_of(http, server, slots=1) as pool:
         calls = [asyncio.create_task(pool.complete(talk(str(i)), {})) for i in range(4)]
         await asyncio.sleep(0.03)
         calls[0].cancel()
@@ -225,7 +223,7 @@ async def test_the_bound_follows_the_engines_own_figures(serve: Any) -> None:
         return web.Response(text=f'vllm:num_requests_running 4\nvllm:kv_cache_usage_perc{{engine="0"}} {kv}\n')
 
     server = await serve(answering(after=0.02), routes={"/metrics": metrics})
-    async with new_http() as http, pool_of(http, server) as pool:
+    async with Transport() as http, pool_of(http, server) as pool:
         stop = asyncio.Event()
 
         async def rollout(i: int) -> None:
@@ -246,7 +244,7 @@ async def test_the_bound_follows_the_engines_own_figures(serve: Any) -> None:
 async def test_keys_go_to_their_own_endpoint_only(serve: Any) -> None:
     servers = [await serve(answering(after=0.05)) for _ in range(2)]
     endpoints = [Endpoint(s.base_url, api_key=f"key-{i}") for i, s in enumerate(servers)]
-    async with new_http() as http, Pool("m", endpoints, http=http) as pool:
+    async with Transport() as http, Pool("m", endpoints, http=http) as pool:
         await asyncio.gather(*(pool.complete(talk(str(i)), {}) for i in range(4)))
     assert [{h["Authorization"] for h, _ in s.seen} for s in servers] == [{"Bearer key-0"}, {"Bearer key-1"}]
     assert "key-0" not in repr(endpoints) + repr(pool.status())
