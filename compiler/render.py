@@ -44,7 +44,8 @@ class Renderer:
         self._unknown = sorted(token for token in tokenizer.special if not neutralise(token).found)
         self.count = lru_cache(maxsize=512)(tokenizer.count)
         """Of short texts that come again, such as the template's."""
-        self._kind = f"{tokenizer.identity}\0{NEUTRALISE.version}\0"
+        kind = f"{tokenizer.identity}\0{NEUTRALISE.version}\0"
+        self._key = lru_cache(maxsize=4096)(lambda named: _digest(kind + named))
         self._known = known
         self._keep = keep
         self._texts: OrderedDict[str, str] = OrderedDict()
@@ -52,7 +53,7 @@ class Renderer:
 
     def render(self, found: Found) -> Rendered:
         """Raises `Undecodable` or `BlobMissing`."""
-        key = self._key(found)
+        key = self._key(found.named)
         known = self._known.get(key)
         if known is None:
             known = self._fresh(found)
@@ -62,12 +63,9 @@ class Renderer:
     def prefetch(self, sources: Sequence[Found]) -> None:
         """Make what `render` will be asked for known, several at once. What fails here fails there again."""
         if self._threads is not None:
-            unknown = [s for s in sources if self._known.get(self._key(s)) is None]
+            unknown = [s for s in sources if self._known.get(self._key(s.named)) is None]
             for _ in self._threads.map(self._try, unknown):
                 pass
-
-    def _key(self, found: Found) -> str:
-        return hashlib.sha256((self._kind + found.named).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _try(self, source: Found) -> None:
         with suppress(Undecodable, BlobMissing):
@@ -111,3 +109,7 @@ class Renderer:
         while self._size > self._keep:
             self._size -= len(self._texts.popitem(last=False)[1])
         return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

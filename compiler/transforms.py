@@ -6,6 +6,7 @@ Every rendered piece begins with an ASCII letter and ends in a line feed, so tha
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -40,6 +41,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+@lru_cache(maxsize=4096)
 def document(title: str) -> Step:
     return Step(name="document", version=1, params={"title": _one_line(title)})
 

@@ -1,10 +1,15 @@
-"""The seam to formats: one writer for each config, handed every published example in order."""
+"""The seam to formats: one writer for each config, handed every published example in order.
 
+Each file is hashed as it is written and synced when it ends, so that nobody has to read it again.
+"""
+
+import hashlib
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import pyarrow as pa
@@ -14,15 +19,71 @@ from compiler.example import Example
 
 ROW_GROUP_BYTES = 8 << 20
 FILE_BYTES = 1 << 30
+SYNC_BYTES = 64 << 20
 AHEAD = 8
-"""Lines that wait to be written."""
+"""Lines that wait to be written, or to be hashed."""
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
+
+
+class Written(NamedTuple):
+    """A file whose bytes are on disk."""
+
+    path: Path
+    sha256: str
+    size: int
 
 
 class Writer(Protocol):
     def write(self, example: Example, prompt: str) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> tuple[Written, ...]:
+        """The files that it wrote."""
+        ...
+
+
+class HashedFile:
+    """A new file, for one writer, which is hashed in a thread of its own and goes to the disk bit by bit."""
+
+    closed = False
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+        self._digest = hashlib.sha256()
+        self._hashing = ThreadPoolExecutor(1)
+        self._hashed: deque[Future[None]] = deque()
+        self._size = 0
+        self._unsynced = 0
+
+    def write(self, data: bytes) -> int:
+        while len(self._hashed) >= AHEAD:
+            self._hashed.popleft().result()
+        self._hashed.append(self._hashing.submit(self._digest.update, data))
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        self._size += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_BYTES:
+            os.fdatasync(self._file.fileno())
+            self._unsynced = 0
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def tell(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        self.closed = True
+        self._hashing.shutdown()
+        self._file.close()
+
+    def end(self) -> Written:
+        os.fsync(self._file.fileno())
+        self.close()
+        return Written(self._path, self._digest.hexdigest(), self._size)
 
 
 class JsonLines:
@@ -30,7 +91,7 @@ class JsonLines:
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "wb")  # noqa: SIM115
+        self._file = HashedFile(path)
         self._thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
 
@@ -48,15 +109,16 @@ class JsonLines:
         self._pending.append(self._thread.submit(write, what))
 
     def _write_row(self, row: dict[str, Any]) -> None:
-        self._file.write(orjson.dumps(row) + b"\n")
+        self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
     def _write_line(self, line: bytes) -> None:
         self._file.write(line)
 
-    def close(self) -> None:
+    def close(self) -> tuple[Written, ...]:
         try:
             while self._pending:
                 self._pending.popleft().result()
+            return (self._file.end(),)
         finally:
             self._thread.shutdown()
             self._file.close()
@@ -73,11 +135,11 @@ class ParquetRows:
         self._folder = folder
         self._stem = stem
         self._schema = schema
-        self._files = 0
         self._writer: pq.ParquetWriter | None = None
+        self._written: list[Written] = []
         self._rows: list[dict[str, Any]] = []
         self._group = 0
-        self._file = 0
+        self._file_size = 0
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
@@ -91,27 +153,29 @@ class ParquetRows:
     def _flush(self) -> None:
         if not self._rows:
             return
+        table = pa.Table.from_pylist(self._rows, schema=self._schema)
         if self._pending is not None:
             self._pending.result()
-        self._pending = self._thread.submit(self._write, self._rows, self._group)
+        self._pending = self._thread.submit(self._write, table, self._group)
         self._rows, self._group = [], 0
 
-    def _write(self, rows: list[dict[str, Any]], size: int) -> None:
+    def _write(self, table: pa.Table, size: int) -> None:
         if self._writer is None:
-            path = self._folder / f"{self._stem}-{self._files:05d}.parquet"
-            self._writer = pq.ParquetWriter(path, self._schema, **WRITING)
-            self._files += 1
-        self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
-        self._file += size
-        if self._file >= FILE_BYTES:
+            path = self._folder / f"{self._stem}-{len(self._written):05d}.parquet"
+            self._file = HashedFile(path)
+            self._writer = pq.ParquetWriter(self._file, self._schema, **WRITING)
+        self._writer.write_table(table)
+        self._file_size += size
+        if self._file_size >= FILE_BYTES:
             self._end_file()
 
     def _end_file(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._writer, self._file = None, 0
+            self._written.append(self._file.end())
+        self._writer, self._file_size = None, 0
 
-    def close(self) -> None:
+    def close(self) -> tuple[Written, ...]:
         try:
             self._flush()
             if self._pending is not None:
@@ -119,3 +183,4 @@ class ParquetRows:
         finally:
             self._thread.shutdown()
             self._end_file()
+        return tuple(self._written)
