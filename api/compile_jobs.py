@@ -27,22 +27,29 @@ ATTEMPTS = 3
 """A compilation whose process is killed this often (out of memory, most of the time) has failed."""
 
 
-def check_teacher(settings: Settings, recipe: Recipe) -> None:
-    """Raises `Problem` where a recipe wants a teacher, and neither it nor the settings say which."""
-    if recipe.target != "teacher":
-        return
-    if (recipe.teacher.model or settings.model) is None:
-        raise Problem(
-            422, "no-model", "no teacher: give the recipe teacher.model, or start the service with TRAJC_MODEL"
-        )
-    urls_of(settings, recipe.teacher.base_urls)
+def check_asked(settings: Settings, recipe: Recipe) -> None:
+    """Raises `Problem` where a recipe asks a model, and neither it nor the settings say which."""
+    for name, asking in recipe.asked.items():
+        if (asking.model or settings.model) is None:
+            raise Problem(
+                422,
+                "no-model",
+                f"no model to ask: give the recipe {name}.model, or start the service with TRAJC_MODEL",
+            )
+        urls_of(settings, asking.base_urls)
+
+
+def with_models(settings: Settings, recipe: Recipe) -> Recipe:
+    """The recipe with the settings' model where it names none, so that the settings of another day change nothing."""
+    asked = {name: asking for name, asking in recipe.asked.items() if asking.model is None}
+    return recipe.model_copy(
+        update={name: asking.model_copy(update={"model": settings.model}) for name, asking in asked.items()}
+    )
 
 
 def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str | None = None) -> Compilation:
     """The same key gives the same compilation, and one job is enough for it."""
-    if recipe.target == "teacher" and recipe.teacher.model is None:
-        teacher = recipe.teacher.model_copy(update={"model": service.settings.model})
-        recipe = recipe.model_copy(update={"teacher": teacher})
+    recipe = with_models(service.settings, recipe)
     made = service.store.create_compilation(
         recipe.model_dump(mode="json"),
         dataset,
@@ -72,10 +79,11 @@ def requeue_forgotten(service: Service) -> None:
 async def compile_claim(service: Service, claim: Claim) -> Outcome:
     """The handler of the job: runs the process to its end, or stops it when cancelled."""
     id = claim.payload["compilation"]
-    order: dict[str, str] = {
+    order = {
         "database": service.settings.database,
         "home": str(service.settings.home),
         "compilation": id,
+        "scorers": await asyncio.to_thread(service.scorers),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL

@@ -1,6 +1,6 @@
 """`python -m api.compile_process`: work off one compilation, named by a line of JSON on stdin.
 
-Exits 0 once the compilation stands as succeeded or failed, and dies with the process that started it.
+Exits 0 once the compilation stands as succeeded, failed or cancelled, and dies with the process that started it.
 """
 
 import logging
@@ -9,18 +9,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 
-from api.teaching import QueuedTeacher
+from api.asking import QueuedAsker
 from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
 from compiler.errors import CompileError
 from compiler.recipe import Recipe, parse_recipe
 from compiler.select import run_select
 from rollout.blobs import FolderBlobs
+from rollout.database import Conflict
 from rollout.store import Store
 
 log = logging.getLogger(__name__)
@@ -33,47 +35,80 @@ class Interrupted(BaseException):
     """The compilation was asked to stop. No fault, so it passes what handles faults."""
 
 
+NO_SCORERS: Mapping[str, str] = MappingProxyType({})
+
+
 def compile_one(
-    store: Store, blobs: FolderBlobs, datasets: Path, id: str, stopped: Callable[[], bool] = lambda: False
+    store: Store,
+    blobs: FolderBlobs,
+    datasets: Path,
+    id: str,
+    stopped: Callable[[], bool] = lambda: False,
+    scorers: Mapping[str, str] = NO_SCORERS,
 ) -> None:
     """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`.
 
-    `stopped` is asked between trajectories, and while a teacher is waited for; `Interrupted` once it says so.
+    `stopped` is asked between trajectories, and while a model is waited for; `Interrupted` once it says so, or the
+    compilation was cancelled. `scorers`: what judges in each environment, for recipes that ask models.
     """
     compilation = store.compilation(id)
     if compilation.state not in ("queued", "running"):
         return
-    store.set_compilation(id, "running")
-    told = time.monotonic()
-
-    def progress(read: int, built: int) -> None:
-        nonlocal told
-        if stopped():
-            raise Interrupted
-        if time.monotonic() - told >= TELL_SECONDS:
-            told = time.monotonic()
-            store.set_compilation(id, "running", accounts={"read": read, "built": built})
-
-    def pause(seconds: float) -> None:
-        if stopped():
-            raise Interrupted
-        time.sleep(seconds)
-
+    told = Told(store, id, stopped)
     try:
+        told.now()
         recipe = parse_recipe(compilation.recipe)
-        teacher = QueuedTeacher(store, blobs, recipe.teacher, pause) if recipe.target == "teacher" else None
+        asker = QueuedAsker(store, blobs, scorers, told.pause, id) if recipe.asked else None
         done = compile_dataset(
-            recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, progress, teacher=teacher
+            recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, told.progress, asker=asker
         )
+        store.publish(id, done.name, done.version, done.manifest, done.accounts.model_dump())
     except CompileError as e:
-        store.set_compilation(id, "failed", error=str(e))
-        return
+        told.failed(str(e))
+    except Conflict as e:
+        raise Interrupted(str(e)) from None
     except Exception as e:
         log.exception("compilation %s", id)
-        store.set_compilation(id, "failed", error=f"a fault of trajc: {type(e).__name__}: {e}")
-        return
-    store.add_version(done.name, done.version, done.manifest, id)
-    store.set_compilation(id, "succeeded", version=done.version, accounts=done.accounts.model_dump())
+        told.failed(f"a fault of trajc: {type(e).__name__}: {e}")
+
+
+class Told:
+    """Tells the store how a compilation comes along, and learns from it whether anybody still wants it."""
+
+    def __init__(self, store: Store, id: str, stopped: Callable[[], bool]) -> None:
+        self.store = store
+        self.id = id
+        self.stopped = stopped
+        self._accounts: dict[str, int] | None = None
+        self._at = 0.0
+
+    def progress(self, read: int, built: int) -> None:
+        self._accounts = {"read": read, "built": built}
+        self.look()
+
+    def pause(self, seconds: float) -> None:
+        self.look()
+        time.sleep(seconds)
+
+    def look(self) -> None:
+        """Raises `Interrupted`."""
+        if self.stopped():
+            raise Interrupted
+        if time.monotonic() - self._at >= TELL_SECONDS:
+            self.now()
+
+    def now(self) -> None:
+        self._at = time.monotonic()
+        try:
+            self.store.set_compilation(self.id, "running", accounts=self._accounts)
+        except Conflict as e:
+            raise Interrupted(str(e)) from None
+
+    def failed(self, words: str) -> None:
+        try:
+            self.store.set_compilation(self.id, "failed", error=words)
+        except Conflict as e:
+            raise Interrupted(str(e)) from None
 
 
 def candidates(store: Store, recipe: Recipe) -> Iterator[Candidate]:
@@ -100,7 +135,10 @@ def main() -> None:
     home = Path(order["home"])
     blobs = FolderBlobs(home / "blobs")
     with Store.open(order["database"], blobs) as store:
-        compile_one(store, blobs, home / "datasets", order["compilation"])
+        try:
+            compile_one(store, blobs, home / "datasets", order["compilation"], scorers=order["scorers"])
+        except Interrupted as e:
+            log.warning("compilation %s: %s", order["compilation"], e)
 
 
 if __name__ == "__main__":

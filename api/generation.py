@@ -1,7 +1,7 @@
-"""One sample of a teacher as a job: a model call over a compiled prompt, scored by the environment's own scorer.
+"""One sample as a job: a model call over a prompt, its reply scored by the environment's own scorer.
 
 The reply is kept with the job before it is scored, so that neither a fault of the scorer nor the death of the process
-has it paid again.
+has it paid again; nor has a new version of the scorer, whose job takes the reply from the old one's.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from compiler.example import AnswerKind
-from compiler.teacher import answer_of
+from compiler.reply import answer_of
 from envs.blobs import BlobStore
 from envs.environment import Environment
 from envs.errors import EnvironmentFailure, boundary
@@ -24,6 +24,8 @@ from rollout.store import Store
 from rollout.trajectory import Message
 
 REPLY_MEDIA_TYPE = "application/vnd.trajc.reply+json"
+ASKED_DIGITS, JUDGED_DIGITS = len("gen_") + 40, 16
+"""The two halves of a job's id (`api.asking.name_of`)."""
 
 
 class Order(Frozen):
@@ -37,6 +39,8 @@ class Order(Frozen):
     model: str
     base_urls: tuple[str, ...]
     sampling: dict[str, Any]
+    compilation: str | None = None
+    """Who ordered it first."""
 
 
 class Said(Frozen):
@@ -72,12 +76,11 @@ class GenerationHandler:
 
     async def __call__(self, claim: Claim) -> Outcome:
         order = Order.model_validate(claim.payload)
-        job = await asyncio.to_thread(self.store.job, claim.job)
-        if job.result is None:
+        blob = await asyncio.to_thread(self.kept, claim.job)
+        if blob is None:
             said = await self.ask(claim.job, order)
             blob = await asyncio.to_thread(self.keep, claim, said)
-        else:  # an earlier attempt's
-            blob = str(job.result["reply"])
+        else:
             said = Said.model_validate_json(await asyncio.to_thread(self.blobs.get, blob))
         return await self.scored(order, said, blob)
 
@@ -86,7 +89,7 @@ class GenerationHandler:
         conversation = Conversation(job)
         prompt = await asyncio.to_thread(self.blobs.get, order.prompt)
         conversation.append(Message(role="user", content=prompt.decode()))
-        with boundary(ModelError, f"{order.model}: asking the teacher"):
+        with boundary(ModelError, f"{order.model}: asking it"):
             try:
                 reply = await self.models(order.model, order.base_urls).complete(conversation, order.sampling)
             except ContextLengthExceeded:
@@ -99,6 +102,13 @@ class GenerationHandler:
             completion_tokens=reply.usage.completion_tokens,
             endpoint=reply.endpoint,
         )
+
+    def kept(self, job: str) -> str | None:
+        """The reply's blob, where an earlier attempt has it, or a job that asked the same and scored it otherwise."""
+        first, last = (job[:ASKED_DIGITS] + digit * JUDGED_DIGITS for digit in "0f")
+        found = self.store.results("generation", first, last)
+        mine = found.get(job) or next(iter(found.values()), None)
+        return None if mine is None else str(mine["reply"])
 
     def keep(self, claim: Claim, said: Said) -> str:
         blob = self.blobs.put(orjson.dumps(said.model_dump()), REPLY_MEDIA_TYPE).hash
@@ -116,9 +126,9 @@ class GenerationHandler:
         if environment is None or found.reference is None:
             missing = f"environment {task.environment!r}" if environment is None else f"reference of task {task.id!r}"
             return Broken(
-                "environment_error", f"a teacher's answer cannot be scored without the {missing}", permanent=True
+                "environment_error", f"a model's answer cannot be scored without the {missing}", permanent=True
             )
-        with boundary(EnvironmentFailure, f"{environment.name}: scoring a teacher's answer"):
+        with boundary(EnvironmentFailure, f"{environment.name}: scoring a model's answer"):
             async with self.admission.scoring:
                 score = await environment.score(task, found.reference, answer)
         return Done(result={"reply": blob, "right": score.right, "words": f"{score.verdict}: {score.words}"[:500]})

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import re
 
-from api.compile_jobs import check_teacher, queue_compilation
+from api.compile_jobs import check_asked, queue_compilation
 from api.problems import Problem
 from api.service import Service
 from api.settings import Settings
@@ -23,7 +23,7 @@ def check_recipe(spec: RunSpec, settings: Settings) -> None:
     if isinstance(spec.recipe, str):
         raise Problem(422, "not-valid", "field recipe: give the recipe's fields as an object")
     if spec.recipe is not None:
-        check_teacher(settings, parse_recipe(spec.recipe, "field recipe"))
+        check_asked(settings, parse_recipe(spec.recipe, "field recipe"))
 
 
 async def compile_finished_runs(service: Service) -> None:

@@ -14,7 +14,7 @@ from api.settings import Settings
 from envs.blobs import BlobStore
 from envs.environment import Environment, Site
 from envs.errors import TrajcError
-from envs.registry import create, names
+from envs.registry import create, names, scorer_of
 from rollout.blobs import FolderBlobs
 from rollout.runs import Run
 from rollout.store import Store
@@ -59,6 +59,10 @@ class Service:
             except TrajcError:
                 log.exception("rollouts in environment %s will fail", name)
         return found
+
+    def scorers(self) -> dict[str, str]:
+        """What judges in each environment, by its name."""
+        return {name: scorer_of(environment) for name, environment in self.every_environment().items()}
 
     def every_run(self) -> Iterator[Run]:
         """Newest first."""

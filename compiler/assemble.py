@@ -108,7 +108,12 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
 
 def prompt_of(example: Example, renderer: Renderer) -> str:
     """The prompt, rendered from the pieces' blobs. Raises `CompileError` where a blob is gone."""
-    return _joined(_frame(BY_ID[example.template], example.question), example.pieces, renderer)
+    return _joined(frame_of(example), example.pieces, renderer)
+
+
+def frame_of(example: Example) -> tuple[str, str]:
+    """What stands before and after the pieces."""
+    return _frame(BY_ID[example.template], example.question)
 
 
 def _joined(frame: tuple[str, str], pieces: Sequence[Piece], renderer: Renderer) -> str:

@@ -1,11 +1,11 @@
 """One trajectory becomes one example, or is dropped with its first reason."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import ParamSpec
 
-from compiler.assemble import assemble, prompt_of
+from compiler.asking import Asker, Outcome, Stage, through
+from compiler.assemble import assemble
+from compiler.audit_stages import closed_book_stage, control_stage, necessity_stage, shortcut_stage
 from compiler.candidate import Candidate
 from compiler.drops import Dropped
 from compiler.errors import RecipeError
@@ -16,13 +16,10 @@ from compiler.evidence_swe import swe_material
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
-from compiler.teacher import Samples, Teacher, teach
+from compiler.teacher import teacher_stage
 from compiler.transforms import Undecodable
 
 P = ParamSpec("P")
-
-TAUGHT_AHEAD = 64
-"""Examples, and their trajectories in memory, that wait for a teacher."""
 
 
 def build(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Example:
@@ -35,33 +32,36 @@ def build(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Example:
 
 
 def outcomes(
-    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, teacher: Teacher | None = None
-) -> Iterator[tuple[Candidate, Example | Dropped]]:
-    """What each candidate becomes, in their order; with a teacher, up to `TAUGHT_AHEAD` of them are asked at once.
+    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, asker: Asker | None = None
+) -> Iterator[Outcome]:
+    """What each candidate becomes, in their order.
 
-    Raises `RecipeError` where the recipe's target needs a teacher and none is there.
+    Raises `RecipeError` where the recipe asks a model and nobody is there to ask.
     """
-    if recipe.target == "answer_only":
-        for candidate in candidates:
-            yield candidate, _or_dropped(build, candidate, recipe, renderer)
-        return
-    if teacher is None:
-        raise RecipeError("target: 'teacher' needs a model endpoint that teaches; choose 'answer_only' without one")
-    asked: deque[tuple[Candidate, Example | Dropped, Samples | None]] = deque()
-    rest = iter(candidates)
-    while True:
-        for candidate in islice(rest, TAUGHT_AHEAD - len(asked)):
-            example = _or_dropped(build, candidate, recipe, renderer)
-            samples = None
-            if isinstance(example, Example):
-                samples = teacher.ask(example, prompt_of(example, renderer), candidate)
-            asked.append((candidate, example, samples))
-        if not asked:
-            return
-        candidate, example, samples = asked.popleft()
-        if isinstance(example, Example) and samples is not None:
-            example = _or_dropped(teach, example, samples(), recipe, renderer.tokenizer)
-        yield candidate, example
+    found: Iterator[Outcome] = ((c, _or_dropped(build, c, recipe, renderer)) for c in candidates)
+    for stage in _stages(recipe, renderer, asker):
+        found = through(found, stage)
+    return found
+
+
+def _stages(recipe: Recipe, renderer: Renderer, asker: Asker | None) -> list[Stage]:
+    """In the order of `Recipe.asked`."""
+    if not recipe.asked:
+        return []
+    if asker is None:
+        what = "target: 'teacher'" if recipe.target == "teacher" else next(iter(recipe.asked))
+        raise RecipeError(f"{what} needs a model endpoint; leave it out without one")
+    stages = []
+    if recipe.closed_book:
+        stages.append(closed_book_stage(recipe.closed_book, renderer, asker))
+    if recipe.shortcut:
+        stages.append(shortcut_stage(recipe.shortcut, renderer, asker))
+    if recipe.target == "teacher":
+        stages.append(teacher_stage(recipe, renderer, asker))
+    if recipe.necessity:
+        stages.append(control_stage(recipe.necessity, renderer, asker))
+        stages.append(necessity_stage(recipe.necessity, renderer, asker))
+    return stages
 
 
 def _or_dropped(make: Callable[P, Example], *given: P.args, **named: P.kwargs) -> Example | Dropped:
@@ -84,8 +84,8 @@ def _admit(candidate: Candidate, recipe: Recipe) -> None:
         raise Dropped("no_score", "nobody scored this trajectory")
     if not score.right:
         raise Dropped("not_right", f"{score.verdict}: {score.words}"[:500])
-    if recipe.target == "teacher" and candidate.reference is None:
-        raise Dropped("no_reference", "nothing to score a teacher's answer with")
+    if recipe.asked and candidate.reference is None:
+        raise Dropped("no_reference", "nothing to score a model's answer with")
 
 
 def _material(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Material:

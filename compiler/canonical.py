@@ -29,6 +29,9 @@ PIECE = pa.struct(
         ("neutralised", pa.list_(pa.string())),
     ]
 )
+ASKED = pa.struct(
+    [("by", pa.string()), ("view", pa.string()), ("source", pa.string()), ("right", pa.int64()), ("of", pa.int64())]
+)
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -52,6 +55,7 @@ SCHEMA = pa.schema(
         ("target_tokens", pa.int64()),
         ("tokens", pa.int64()),
         ("pieces", pa.list_(PIECE)),
+        ("asked", pa.list_(ASKED)),
         ("labels", pa.string()),
         ("left_out", pa.string()),
     ]

@@ -8,12 +8,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from compiler.asking import Asker
 from compiler.candidate import Candidate
 from compiler.publish import Published, publish
 from compiler.recipe import Recipe
 from compiler.renderings import FileRenderings, Renderings
 from compiler.shard import Progress, Summary, compile_shard
-from compiler.teacher import Teacher
 from envs.blobs import BlobStore
 
 SHARD = 64
@@ -29,10 +29,10 @@ def compile_dataset(
     progress: Progress | None = None,
     known: Renderings | None = None,
     processes: int = 1,
-    teacher: Teacher | None = None,
+    asker: Asker | None = None,
 ) -> Published:
     """Blocking and CPU-bound; candidates are read once, a few at a time, in any order: the bytes depend neither on
-    it nor on `processes` (which need `blobs`, `known` and `teacher` to be picklable).
+    it nor on `processes` (which need `blobs`, `known` and `asker` to be picklable).
 
     `known` remembers renderings between compilations; by default a file beside the datasets.
     Raises `RecipeError` (tokenizer, files) and `PublishError`. What goes wrong with one trajectory is a drop.
@@ -42,9 +42,9 @@ def compile_dataset(
     try:
         known = known or FileRenderings(datasets / ".renderings.sqlite")
         if processes == 1:
-            compile_shard(recipe, candidates, blobs, work / "shard-00000", known, progress, teacher)
+            compile_shard(recipe, candidates, blobs, work / "shard-00000", known, progress, asker)
         else:
-            _in_processes(recipe, candidates, blobs, work, known, progress, processes, teacher)
+            _in_processes(recipe, candidates, blobs, work, known, progress, processes, asker)
         return publish(recipe, sorted(work.glob("shard-*")), blobs, datasets, name, known)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -58,13 +58,13 @@ def _in_processes(
     known: Renderings,
     progress: Progress | None,
     processes: int,
-    teacher: Teacher | None,
+    asker: Asker | None,
 ) -> None:
     """At most twice as many shards are in flight as there are processes."""
     read = built = 0
     waiting: list[Future[Summary]] = []
     context = multiprocessing.get_context("spawn")
-    given = (recipe, blobs, known, teacher)
+    given = (recipe, blobs, known, asker)
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=given) as pool:
         chunks = enumerate(_chunks(candidates))
         while True:
@@ -84,16 +84,16 @@ def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
         yield chunk
 
 
-_given: tuple[Recipe, BlobStore, Renderings, Teacher | None] | None = None
+_given: tuple[Recipe, BlobStore, Renderings, Asker | None] | None = None
 """In a worker process: what every shard is compiled with."""
 
 
-def _begin(recipe: Recipe, blobs: BlobStore, known: Renderings, teacher: Teacher | None) -> None:
+def _begin(recipe: Recipe, blobs: BlobStore, known: Renderings, asker: Asker | None) -> None:
     global _given
-    _given = (recipe, blobs, known, teacher)
+    _given = (recipe, blobs, known, asker)
 
 
 def _shard(candidates: list[Candidate], folder: Path) -> Summary:
     assert _given is not None
-    recipe, blobs, known, teacher = _given
-    return compile_shard(recipe, candidates, blobs, folder, known, teacher=teacher)
+    recipe, blobs, known, asker = _given
+    return compile_shard(recipe, candidates, blobs, folder, known, asker=asker)

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Literal
 
+from compiler.errors import CompileError
 from envs.frozen import Frozen
 
 TrajectoryReason = Literal[
@@ -22,10 +23,16 @@ TrajectoryReason = Literal[
     "over_budget",
     "too_short",
     "contaminated",
+    "closed_book",
+    "shortcut",
     "teacher_never_right",
+    "teacher_failed",
+    "spare_pieces",
+    "audit_failed",
     "broken",
 ]
-"""A trajectory yields no example, by the first of these. `broken`: its own data contradict each other."""
+"""A trajectory yields no example, by the first of these. `broken`: its own data contradict each other.
+`teacher_failed` and `audit_failed`: a model call failed for good; the next compilation makes it again."""
 
 ExampleReason = Literal["duplicate", "near_duplicate", "group_cap", "source_cap", "mixture"]
 """An example was built and is not published."""
@@ -95,3 +102,22 @@ def account(selected: int, built: int, published: int, drops: Counter[tuple[str,
         published=published,
         examples_dropped=by_stage["example"],
     )
+
+
+CALLS_FAILED = ("teacher_failed", "audit_failed")
+ASKED_AND_DROPPED = (*CALLS_FAILED, "teacher_never_right", "closed_book", "shortcut", "spare_pieces")
+
+
+def calls_failed(accounts: Accounts, most: float) -> str | None:
+    """Words for the manifest where model calls failed for good. Raises `CompileError` where they did for more than
+    the share `most` of the examples that were asked about."""
+    dropped = accounts.trajectories_dropped
+    failed = sum(dropped.get(reason, 0) for reason in CALLS_FAILED)
+    asked = accounts.built + sum(dropped.get(reason, 0) for reason in ASKED_AND_DROPPED)
+    if failed > most * asked:
+        raise CompileError(
+            f"model calls failed for {failed} of {asked} examples, more than most_failed = {most:g} of them; what was "
+            "replied is kept: compile again, and only what failed is asked for again"
+        )
+    words = f"{failed} of {asked} examples are missing because model calls failed; compiling again asks for them again"
+    return words if failed else None

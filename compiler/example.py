@@ -38,6 +38,23 @@ class Piece(Frozen):
     neutralised: tuple[str, ...] = ()
 
 
+class Asked(Frozen):
+    """How often a model was right about an example, shown one view of its context."""
+
+    by: str
+    """The recipe's field: teacher, closed_book, shortcut or necessity."""
+    view: str
+    """whole, nothing, top_piece, window, or without: the whole but one piece."""
+    source: str = ""
+    """The piece that was left out."""
+    right: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        return self.right / self.of
+
+
 class Example(Frozen):
     """A plan that every output is written from."""
 
@@ -74,3 +91,5 @@ class Example(Frozen):
     """What audits found, by audit."""
     left_out: dict[str, int] = {}
     """Pieces met and not placed, by reason."""
+    asked: tuple[Asked, ...] = ()
+    """What models made of it, in the order they were asked."""

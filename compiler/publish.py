@@ -20,7 +20,7 @@ import orjson
 
 from compiler.assemble import prompt_of
 from compiler.card import ANSWER_ONLY, card
-from compiler.drops import Accounts, account
+from compiler.drops import Accounts, account, calls_failed
 from compiler.errors import PublishError
 from compiler.formats.agent import BaselineWriter
 from compiler.formats.all import writers
@@ -102,15 +102,17 @@ def _write(
     if not accounts.closed:
         raise PublishError(f"the accounts do not close: {accounts}")
     report = statistics.report()
+    warnings = [ANSWER_ONLY] if recipe.target == "answer_only" else []
+    warnings += [failed] if (failed := calls_failed(accounts, recipe.most_failed)) else []
     configs = {c: [f"{c}_data.jsonl"] for c in report["examples"]}
     draw(folder / "plots", report, accounts)
     (folder / "README.md").write_text(card(name, recipe.target, configs, accounts, report))
     manifest = {
         "format": 1,
         "name": name,
-        "recipe": recipe.model_dump(mode="json", exclude={"teacher": {"base_urls"}}),
+        "recipe": recipe.told(),
         "target": recipe.target,
-        "warnings": [ANSWER_ONLY] if recipe.target == "answer_only" else [],
+        "warnings": warnings,
         "code": code_version(),
         "tokenizer": {"name": renderer.tokenizer.name, "identity": renderer.tokenizer.identity},
         "decontamination": _digests(recipe),

@@ -8,20 +8,14 @@ from typing import Any, Literal
 
 import orjson
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from compiler.errors import RecipeError
+from compiler.part import Part
+from compiler.recipe_asking import Asking, ClosedBook, Necessity, Shortcut, TeacherPolicy
 from compiler.select import check_select
-from envs.frozen import Frozen
-from rollout.runs import plain_urls
 
 K = 1024
-
-
-class Part(Frozen):
-    """Field docstrings become descriptions of the JSON Schema."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class SearchPolicy(Part):
@@ -30,12 +24,18 @@ class SearchPolicy(Part):
     needed: Literal["visited", "gold"] = "visited"
     """`gold` keeps as needed only the reference's gold documents; other visited pages become tier-1 distractors."""
     distractors: Literal["listed", "none"] = "listed"
+    siblings: Literal["none", "task", "world"] = "none"
+    """What other trajectories of this compilation met fills an example after its own distractors: other attempts at
+    the same question, with `world` then any over the same corpus. No page that holds an answer is taken."""
 
 
 class SwePolicy(Part):
     """Evidence: the files that the correct patch touches, before it. Distractors: other files inspected."""
 
     distractors: Literal["inspected", "none"] = "inspected"
+    siblings: Literal["none", "task", "world"] = "none"
+    """Likewise: files that other attempts, with `world` any in the same repository, inspected; as they are in the
+    task's own tree."""
 
 
 class SqlPolicy(Part):
@@ -43,6 +43,9 @@ class SqlPolicy(Part):
 
     distractors: Literal["none", "near"] = "none"
     """`near` adds other tables of the same database, those that share most column names first."""
+    siblings: Literal["none", "task", "world"] = "none"
+    """Likewise: tables that other attempts, with `world` any query over the same database, read. They come before
+    near tables."""
     max_rows: int = Field(default=20, ge=1)
     """Answers of more rows are dropped (`answer_rows`)."""
     min_rows: int = Field(default=1, ge=0)
@@ -78,25 +81,6 @@ class Placement(Part):
         if not 0 <= self.span[0] <= self.span[1] <= 1:
             raise ValueError("span must be two rising shares between 0 and 1")
         return self
-
-
-class TeacherPolicy(Part):
-    """Reasoning and answer written by a model over the compiled prompt; only right ones become targets."""
-
-    samples: int = Field(default=1, ge=1)
-    """Asked for each example; the first right one is taken, and the share of right ones is kept."""
-    model: str | None = None
-    """None: the model of the service's settings."""
-    base_urls: tuple[str, ...] = ()
-    """OpenAI-compatible endpoints; none means those of the service's settings. Not told in the manifest."""
-    sampling: dict[str, Any] = {}
-    """Sent with every call: temperature, top_p, max_tokens ... A `seed` is the first sample's, the next one's is one
-    more: give one, or a temperature, where `samples` is above 1."""
-
-    @field_validator("base_urls")
-    @classmethod
-    def _no_credentials(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return plain_urls(urls)
 
 
 Format = Literal["acc", "messages", "ms_swift", "llama_factory", "verl", "tokenised", "agent_sft"]
@@ -135,6 +119,15 @@ class Recipe(Part):
     """What is learnt: the ground truth alone, or a teacher's reasoning and answer."""
     teacher: TeacherPolicy = TeacherPolicy()
     """Who that is, where the target asks for one."""
+    closed_book: ClosedBook | None = None
+    """Audit by a model: is it answered without any context? None: not asked. So are the two that follow."""
+    shortcut: Shortcut | None = None
+    """Audit by a model: is it answered from one piece, or from a short stretch?"""
+    necessity: Necessity | None = None
+    """Audit by a model: which needed pieces is it answered without?"""
+    most_failed: float = Field(default=0.1, ge=0, le=1)
+    """The largest share of examples whose calls may fail for good. They are dropped (`audit_failed`,
+    `teacher_failed`); where they are more, the compilation fails. The next one asks again for what failed alone."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """None keeps near duplicates; exact ones are always dropped."""
     group_cap: int | None = Field(default=None, ge=1)
@@ -169,12 +162,26 @@ class Recipe(Part):
             raise ValueError("buckets must be rising positive numbers")
         return self
 
+    @property
+    def asked(self) -> dict[str, Asking]:
+        """Whom this recipe asks about each example, by field, in the order they are asked: the cheap ones first, and
+        the most expensive only about what is a target."""
+        parts = {name: getattr(self, name) for name in ASKED}
+        return {name: p for name, p in parts.items() if p and (name != "teacher" or self.target == "teacher")}
+
+    def told(self) -> dict[str, Any]:
+        """As the manifest tells it: without where endpoints stand."""
+        return self.model_dump(mode="json", exclude={name: {"base_urls"} for name in ASKED})
+
     def label(self, tokens: int) -> str:
         """`100k` for the bucket that ends at 100 * 1024 tokens; above the last edge `>128k`."""
         for edge in self.buckets:
             if tokens <= edge:
                 return _words(edge)
         return f">{_words(self.buckets[-1])}"
+
+
+ASKED = ("closed_book", "shortcut", "teacher", "necessity")
 
 
 def recipe_schema() -> dict[str, Any]:

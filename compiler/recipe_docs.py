@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from compiler import select
-from compiler.recipe import Part, Recipe, recipe_schema
+from compiler.part import Part
+from compiler.recipe import Recipe, recipe_schema
 
 HEAD = """# Recipes
 
@@ -106,7 +107,7 @@ def _words(annotation: Any) -> str:
         case None if isinstance(annotation, type) and issubclass(annotation, Part):
             return "fields, see below"
         case None:
-            return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(
+            return {str: "text", int: "integer", float: "number", bool: "true or false", Any: "anything"}.get(
                 annotation, str(annotation)
             )
         case origin if origin is Literal:

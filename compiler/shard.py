@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from compiler.asking import Asker
 from compiler.build import outcomes
 from compiler.candidate import Candidate
 from compiler.drops import Drop, Dropped
@@ -24,7 +25,6 @@ from compiler.formats.agent import baseline
 from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.renderings import Renderings
-from compiler.teacher import Teacher
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
 from envs.frozen import Frozen, content_hash
@@ -71,7 +71,7 @@ def compile_shard(
     folder: Path,
     known: Renderings,
     progress: Progress | None = None,
-    teacher: Teacher | None = None,
+    asker: Asker | None = None,
 ) -> Summary:
     """Writes `folder`, which appears whole or not at all. An existing one is kept: it is the same."""
     if (folder / "done.json").exists():
@@ -81,7 +81,7 @@ def compile_shard(
     try:
         with ThreadPoolExecutor(THREADS) as threads:
             renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known, threads)
-            summary = _write(recipe, candidates, renderer, temporary, progress, teacher)
+            summary = _write(recipe, candidates, renderer, temporary, progress, asker)
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -98,7 +98,7 @@ def _write(
     renderer: Renderer,
     folder: Path,
     progress: Progress | None,
-    teacher: Teacher | None,
+    asker: Asker | None,
 ) -> Summary:
     selected = built = offset = 0
     dropped: Counter[str] = Counter()
@@ -109,7 +109,7 @@ def _write(
         open(folder / "turns.jsonl", "wb") as turns,
         open(folder / "trajectories.txt", "w") as trajectories,
     ):
-        for candidate, outcome in outcomes(recipe, candidates, renderer, teacher):
+        for candidate, outcome in outcomes(recipe, candidates, renderer, asker):
             selected += 1
             trajectories.write(candidate.trajectory.id + "\n")
             if isinstance(outcome, Dropped):

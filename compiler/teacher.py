@@ -1,42 +1,36 @@
-"""Targets written by a model: samples over the compiled prompt, of which only right ones become targets.
+"""Targets written by a model: samples over the compiled prompt, of which only right ones become targets."""
 
-Owns the seam and the choice; how samples are made (queued, resumed, paid once) is the caller's.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
-
-import orjson
-
+from compiler.asking import Asker, Judged, Sample, Stage, Unanswered
+from compiler.assemble import prompt_of
 from compiler.candidate import Candidate
 from compiler.chat import target_text
 from compiler.drops import Dropped
-from compiler.example import AnswerKind, Example
+from compiler.example import Asked, Example
 from compiler.recipe import Recipe
+from compiler.render import Renderer
+from compiler.reply import stripped
 from compiler.tokens import Tokenizer
-from compiler.transforms import neutralise, restore
-from envs.frozen import Frozen, canonical_json, content_hash
-from envs.score import Submission
+from compiler.transforms import neutralise
+from envs.frozen import content_hash
 
 
-class Sample(Frozen):
-    """One reply to a compiled prompt."""
+def teacher_stage(recipe: Recipe, renderer: Renderer, asker: Asker) -> Stage:
+    def stage(example: Example, candidate: Candidate) -> Judged:
+        prompt = prompt_of(example, renderer)
+        samples = asker.ask(recipe.teacher, prompt, example.prompt_tokens, example, candidate)
 
-    reasoning: str | None
-    content: str
-    right: bool
-    """Whether the environment's own scorer calls its answer (`answer_of`) right."""
+        def judged() -> Example:
+            try:
+                said = samples()
+            except Unanswered as e:
+                raise Dropped("teacher_failed", str(e)) from None
+            return teach(example, said, recipe, renderer.tokenizer)
 
+        return judged
 
-Samples = Callable[[], Sequence[Sample]]
-"""Waits until they are in. May raise: a compilation that lacks samples cannot go on, and is started again when they
-are there."""
-
-
-class Teacher(Protocol):
-    def ask(self, example: Example, prompt: str, candidate: Candidate) -> Samples:
-        """Order the samples of an example, which come in the same order each time. Does not wait for them."""
-        ...
+    return stage
 
 
 def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer: Tokenizer) -> Example:
@@ -60,35 +54,7 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
                     "tokens": tokens,
                     "context_length": recipe.label(tokens),
                     "labels": example.labels | {"teacher_pass_rate": rate},
+                    "asked": (*example.asked, Asked(by="teacher", view="whole", right=len(right), of=len(samples))),
                 }
             )
     raise Dropped("over_budget", f"{rate} samples are right; none fits the budget of {recipe.token_budget} tokens")
-
-
-def answer_of(content: str, kind: AnswerKind) -> Submission | None:
-    """The reply as a submission; None where it does not have the form that the prompt asks for."""
-    text = restore(stripped(_unfenced(content), kind))
-    if not text.strip():
-        return None
-    if kind == "patch":
-        return Submission(kind="patch", text=text + "\n")
-    if kind == "text":
-        return Submission(kind="text", text=text)
-    try:
-        rows = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        return None
-    return Submission(kind="rows", text=canonical_json(rows).decode(), rows=tuple(map(tuple, rows)))
-
-
-def stripped(text: str, kind: AnswerKind) -> str:
-    """Without blanks around it; the last line of a patch may be one that counts."""
-    return text.lstrip().rstrip("\n") if kind == "patch" else text.strip()
-
-
-def _unfenced(text: str) -> str:
-    """What stands in the last fenced block, where there is one."""
-    parts = text.split("```")
-    return parts[-2].partition("\n")[2] if len(parts) >= 3 else text

@@ -27,3 +27,9 @@ def create(name: str, site: Site) -> Environment:
     with boundary(EnvironmentFailure, f"environment {name!r} cannot be loaded"):
         factory: Factory = next(iter(found)).load()
     return factory(site)
+
+
+def scorer_of(environment: Environment) -> str:
+    """Names what judges in it, with its version, as the environment's `scorer` does where it has one. What another
+    one has judged is judged anew."""
+    return str(getattr(environment, "scorer", environment.name))

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from envs.blobs import BlobStore
 from rollout.database import Database, MakeId, NotFound
+from rollout.schema import jobs
 
 T = TypeVar("T")
 
@@ -32,6 +33,12 @@ class StorePart(Database):
     def _missing(self, c: sa.Connection, what: str, id: str, column: sa.Column[Any]) -> NotFound:
         known = c.execute(sa.select(column).distinct().order_by(column).limit(FEW + 1)).scalars().all()
         return NotFound(what, id, tuple(known) if len(known) <= FEW else ())
+
+    def _cancel_jobs(self, c: sa.Connection, which: sa.ColumnElement[bool], now: float) -> int:
+        chosen = sa.select(jobs.c.id).where(which, jobs.c.state.in_(("queued", "running")))
+        locked = chosen.order_by(jobs.c.id).with_for_update()  # one order for all, so that none waits in a circle
+        ended = {"state": "cancelled", "owner": None, "lease_expires": None, "finished": now}
+        return c.execute(jobs.update().where(jobs.c.id.in_(locked)).values(ended)).rowcount
 
 
 def chunked(rows: Iterable[T]) -> Iterator[list[T]]:

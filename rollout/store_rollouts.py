@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from envs.errors import FailureClass
-from rollout.database import NotFound
+from rollout.database import Conflict, NotFound
 from rollout.runs import Attempt, Job, JobKind, JobState, Page, Rollout, Work
 from rollout.runs import RunSpec as Spec
-from rollout.schema import STATES, attempts, jobs, references, runs, tasks
+from rollout.schema import STATES, attempts, compilations, jobs, references, runs, tasks
 from rollout.store_runs import Runs
 from rollout.store_tasks import reference_of, task_of
 
@@ -83,13 +83,18 @@ class Rollouts(Runs):
         self.queued()
         return self.job(id)
 
-    def order(self, kind: JobKind, payloads: Mapping[str, dict[str, Any]]) -> None:
+    def order(self, kind: JobKind, payloads: Mapping[str, dict[str, Any]], *, compilation: str | None = None) -> None:
         """Queue jobs of no run under ids that the caller made of what they are to do, each once however often it is
-        ordered. One that failed or was cancelled is queued again, with a fresh allowance of attempts."""
+        ordered. One that failed or was cancelled is queued again, with a fresh allowance of attempts.
+
+        Raises `Conflict` where the compilation that orders them has ended.
+        """
         of = jobs.c
         again = {"state": "queued", "failure": None, "error": "", "next_attempt_at": 0.0, "finished": None}
         with self.write() as c:
             now = self.now()
+            if compilation is not None:
+                self._lives(c, compilation)
             there = {*c.execute(sa.select(of.id).where(of.id.in_(payloads))).scalars()}
             new = [_fresh(id, kind, payload, now) for id, payload in payloads.items() if id not in there]
             self.insert_new(c, jobs, new)
@@ -112,6 +117,20 @@ class Rollouts(Runs):
         with self.read() as c:
             rows = {row.id: row for row in c.execute(jobs.select().where(jobs.c.id.in_(ids)))}
         return tuple(_job(rows[id]) for id in ids if id in rows)
+
+    def results(self, kind: JobKind, first: str, last: str) -> dict[str, dict[str, Any]]:
+        """What jobs with ids from `first` to `last` have given, or noted so far, by id."""
+        of = jobs.c
+        query = sa.select(of.id, of.result).where(of.id.between(first, last), of.kind == kind)
+        with self.read() as c:
+            return {row.id: row.result for row in c.execute(query.order_by(of.id)) if row.result is not None}
+
+    def _lives(self, c: sa.Connection, compilation: str) -> None:
+        """Until the transaction ends nobody cancels it."""
+        query = sa.select(compilations.c.state).where(compilations.c.id == compilation).with_for_update()
+        state = c.execute(query).scalar_one_or_none()
+        if state not in ("queued", "running"):
+            raise Conflict(f"compilation {compilation} has ended ({state}): it orders nothing more")
 
     def _attempts(self, c: sa.Connection, job: str) -> tuple[Attempt, ...]:
         rows = c.execute(attempts.select().where(attempts.c.job_id == job).order_by(attempts.c.attempt))
@@ -202,4 +221,5 @@ def _rollout(row: sa.Row[Any]) -> Rollout:
         next_attempt_at=row.next_attempt_at,
         created=row.created,
         finished=row.finished,
+        claimed=row.claimed,
     )

@@ -254,9 +254,3 @@ class Runs(TaskSets):
                     "error": "",
                     "created": now,
                 }
-
-    def _cancel_jobs(self, c: sa.Connection, which: sa.ColumnElement[bool], now: float) -> int:
-        chosen = sa.select(jobs.c.id).where(which, jobs.c.state.in_(("queued", "running")))
-        locked = chosen.order_by(jobs.c.id).with_for_update()  # one order for all, so that none waits in a circle
-        ended = {"state": "cancelled", "owner": None, "lease_expires": None, "finished": now}
-        return c.execute(jobs.update().where(jobs.c.id.in_(locked)).values(ended)).rowcount

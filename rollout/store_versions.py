@@ -5,8 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollout.database import Conflict, NotFound
+from rollout.queue_sql import QUEUED
 from rollout.runs import Compilation, DatasetVersion, JobState, Page
-from rollout.schema import compilations, dataset_versions, datasets
+from rollout.schema import compilations, dataset_versions, datasets, jobs
 from rollout.store_part import FEW, StorePart
 
 
@@ -79,19 +80,45 @@ class Versions(StorePart):
             raise Conflict(f"compilation {id} has {now_stands.state} and stays so")
         return now_stands
 
+    def publish(
+        self, id: str, dataset: str, version: str, manifest: dict[str, Any], accounts: dict[str, Any]
+    ) -> DatasetVersion:
+        """The compilation has succeeded, and its version is there: both or neither. Raises `Conflict` where it was
+        cancelled or has failed meanwhile."""
+        live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
+        with self.write() as c:
+            now = self.now()
+            ended = {"state": "succeeded", "version": version, "accounts": accounts, "error": "", "finished": now}
+            if not c.execute(compilations.update().where(live).values(ended)).rowcount:
+                raise Conflict(f"compilation {id} has ended already; {dataset} {version} is not published by it")
+            self._add_version(c, now, dataset, version, manifest, id)
+            self.emit(c, now, ("compilation.succeeded", None, None, {"compilation": id, "version": version}))
+        return self.version(dataset, version)
+
+    def cancel_compilation(self, id: str) -> Compilation:
+        """End it for good, queued or running; one that has ended stays as it is. Raises `NotFound`.
+
+        Its own jobs end with it, and of the model calls that it ordered those that nobody has begun. Those under way
+        are paid for: their replies are kept for whoever asks the same. A process that is at it learns of it within
+        seconds and removes what it wrote.
+        """
+        live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
+        mine = jobs.c.payload["compilation"].as_string() == id
+        with self.write() as c:
+            now = self.now()
+            if c.execute(compilations.update().where(live).values(state="cancelled", finished=now)).rowcount:
+                self._cancel_jobs(c, mine & (jobs.c.kind == "compile_shard"), now)
+                calls = self._cancel_jobs(c, mine & (jobs.c.kind == "generation") & QUEUED, now)
+                data = {"compilation": id, "version": None, "calls": calls}
+                self.emit(c, now, ("compilation.cancelled", None, None, data))
+        return self.compilation(id)
+
     def add_version(
         self, dataset: str, version: str, manifest: dict[str, Any], compilation: str | None = None
     ) -> DatasetVersion:
         """Adding a version that is there changes nothing: versions are immutable and named by their content."""
         with self.write() as c:
-            now = self.now()
-            key = (dataset_versions.c.dataset == dataset) & (dataset_versions.c.version == version)
-            there = c.execute(sa.select(dataset_versions.c.version).where(key)).first()
-            self.insert_new(c, datasets, [{"name": dataset, "created": now}])
-            row = {"dataset": dataset, "version": version, "compilation_id": compilation, "manifest": manifest}
-            self.insert_new(c, dataset_versions, [row | {"created": now}])
-            if there is None:
-                self.emit(c, now, ("dataset.published", None, None, {"dataset": dataset, "version": version}))
+            self._add_version(c, self.now(), dataset, version, manifest, compilation)
         return self.version(dataset, version)
 
     def datasets(self) -> tuple[str, ...]:
@@ -115,6 +142,23 @@ class Versions(StorePart):
         if version not in known:
             raise NotFound(f"version of dataset {dataset}", version, tuple(known)[:FEW])
         return known[version]
+
+    def _add_version(
+        self,
+        c: sa.Connection,
+        now: float,
+        dataset: str,
+        version: str,
+        manifest: dict[str, Any],
+        compilation: str | None,
+    ) -> None:
+        key = (dataset_versions.c.dataset == dataset) & (dataset_versions.c.version == version)
+        there = c.execute(sa.select(dataset_versions.c.version).where(key)).first()
+        self.insert_new(c, datasets, [{"name": dataset, "created": now}])
+        row = {"dataset": dataset, "version": version, "compilation_id": compilation, "manifest": manifest}
+        self.insert_new(c, dataset_versions, [row | {"created": now}])
+        if there is None:
+            self.emit(c, now, ("dataset.published", None, None, {"dataset": dataset, "version": version}))
 
 
 def _compilation(row: sa.Row[Any]) -> Compilation:

@@ -1,13 +1,18 @@
 """A compilation in this very process: for workers whose processes are there for nothing else."""
 
 import asyncio
+import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from api.compile_jobs import ATTEMPTS as FAULTS
-from api.compile_process import compile_one
+from api.compile_process import Interrupted, compile_one
 from api.service import Service
 from rollout.engine import Broken, Done, Outcome
 from rollout.runs import Claim
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 10
 """Attempts after which a compilation is taken for what kills its workers (out of memory, most of the time). More
@@ -22,10 +27,11 @@ async def compile_here(service: Service, claim: Claim) -> Outcome:
         await asyncio.to_thread(service.store.set_compilation, id, "failed", error=words)
         return Broken("worker_lost", words, permanent=True)
     stopped = threading.Event()
-    settings = service.settings
-    compiling = asyncio.create_task(
-        asyncio.to_thread(compile_one, service.store, service.blobs, settings.datasets, id, stopped.is_set)
+    scorers = await asyncio.to_thread(service.scorers)
+    work = partial(
+        compile_one, service.store, service.blobs, service.settings.datasets, id, stopped.is_set, scorers=scorers
     )
+    compiling = asyncio.create_task(asyncio.to_thread(until_interrupted, work))
     try:
         await asyncio.shield(compiling)
     except asyncio.CancelledError:
@@ -39,3 +45,11 @@ async def compile_here(service: Service, claim: Claim) -> Outcome:
         await asyncio.to_thread(service.store.set_compilation, id, "failed", error=words)
         return Broken("environment_error", words, permanent=True)
     return Done(result={"compilation": id})
+
+
+def until_interrupted(work: Callable[[], None]) -> None:
+    """A compilation that was cancelled has nothing more to do."""
+    try:
+        work()
+    except Interrupted as e:
+        log.info("%s", e)

@@ -36,6 +36,12 @@ def oracle(
     teacher_reads: Annotated[
         bool, typer.Option(help="Asked as a teacher, answer only what follows from the prompt.")
     ] = False,
+    planted: Annotated[
+        Path | None,
+        typer.Option(
+            help="What it knows of single tasks when asked without tools (JSON: task id -> knows, needs, refuses)."
+        ),
+    ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Requests answered at once. Default: no bound.")] = None,
     kv_tokens: Annotated[int, typer.Option(min=1, help="Tokens that fill the KV cache of /metrics.")] = 1_000_000,
     context_length: Annotated[
@@ -43,7 +49,7 @@ def oracle(
     ] = None,
 ) -> None:
     """An OpenAI-compatible server that solves tasks from their references: for demos, tests and load."""
-    from api.oracle import OracleSettings, load_recordings, load_tasks, serve
+    from api.oracle import OracleSettings, load_planted, load_recordings, load_tasks, serve
 
     with plain_errors():
         try:
@@ -57,6 +63,7 @@ def oracle(
                 faults=faults_of(fault or ()),
                 reasoning=reasoning,
                 teacher_reads=teacher_reads,
+                planted=None if planted is None else load_planted(planted),
                 slots=slots,
                 kv_tokens=kv_tokens,
                 context_length=context_length,

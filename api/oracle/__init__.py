@@ -5,6 +5,7 @@ task they name, and the settings' seed. Only `/stats` and the choice of transpor
 """
 
 from api.oracle.known import Known, Library, load_tasks
+from api.oracle.planted import Plant, load_planted
 from api.oracle.recorded import Recording, load_recordings, parse_recording
 from api.oracle.running import running_oracle, serve
 from api.oracle.settings import Faults, OracleSettings
@@ -14,7 +15,9 @@ __all__ = [
     "Known",
     "Library",
     "OracleSettings",
+    "Plant",
     "Recording",
+    "load_planted",
     "load_recordings",
     "load_tasks",
     "parse_recording",

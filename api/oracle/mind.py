@@ -68,8 +68,7 @@ class Mind:
             others=self.library.references(environment),
         )
         if not conversation.tools:
-            reads = self.settings.teacher_reads
-            return teach(moment) if not reads or holds_evidence(known, conversation.first) else cannot_tell()
+            return teach(moment) if self._can_tell(known, conversation.first) else cannot_tell()
         if player := self._players.get(known.task.id):
             return player(moment)
         if environment not in POLICIES:
@@ -79,6 +78,15 @@ class Mind:
             if one.name not in conversation.tools:
                 raise Refusal(400, f"the request offers no tool {one.name!r}", param="tools")
         return move
+
+    def _can_tell(self, known: Known, prompt: str) -> bool:
+        """Raises `Refusal` where that was planted."""
+        plant = (self.settings.planted or {}).get(known.task.id)
+        if plant is None:
+            return not self.settings.teacher_reads or holds_evidence(known, prompt)
+        if plant.refuses:
+            raise Refusal(400, f"task {known.task.id} is refused, as was planted")
+        return plant.answers(known.task.question, prompt)
 
     def _sound(self, steps: tuple[Step, ...], chance: Chance) -> tuple[tuple[Step, ...], int]:
         """The steps without those whose arguments this oracle broke, which each came first in their message; and

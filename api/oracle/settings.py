@@ -1,7 +1,10 @@
 """What an oracle may be told: how fast, how faulty, how wrong, how roundabout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+from api.oracle.planted import Plant
 
 ReasoningForm = Literal["none", "field", "think"]
 
@@ -57,6 +60,8 @@ class OracleSettings:
     teacher_reads: bool = False
     """Whether the teacher answers only what follows from the prompt (`api.oracle.reading`), for audits that take
     evidence away; otherwise it answers in any case."""
+    planted: Mapping[str, Plant] | None = None
+    """What it knows of single tasks where it is asked without tools, by their ids; goes before `teacher_reads`."""
     reasoning: ReasoningForm = "none"
     """Whether thoughts are told, in the `reasoning` field or as `<think>` in `content`."""
     slots: int | None = None

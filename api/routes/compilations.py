@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.compile_jobs import check_teacher, queue_compilation
+from api.compile_jobs import check_asked, queue_compilation
 from api.jsonl import read_json
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
@@ -55,10 +55,10 @@ async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
 
 
 def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
-    """Raises `RecipeError`, `Problem` where its teacher is nobody, or `NotFound` for a run that is not there."""
+    """Raises `RecipeError`, `Problem` where it asks nobody, or `NotFound` for a run that is not there."""
     given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}
     recipe = parse_recipe(given)
-    check_teacher(service.settings, recipe)
+    check_asked(service.settings, recipe)
     for run in recipe.runs:
         service.store.run(run)
     return queue_compilation(service, recipe, wanted.dataset, key)

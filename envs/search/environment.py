@@ -6,22 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
-from envs.environment import Session, Site
+from envs.environment import Filled, Session, Site
 from envs.errors import EnvironmentFailure, TaskError
 from envs.evidence import Evidence
+from envs.frozen import content_hash
 from envs.score import Score, Submission
 from envs.search.corpus import Corpus
 from envs.search.document import CorpusError
 from envs.search.endpoint import Endpoint
-from envs.search.judge import Judge
+from envs.search.judge import PROMPT, Judge
 from envs.search.library import LIVE_WEB, Library
 from envs.search.ranking import Meaning
-from envs.search.scoring import score_answer
+from envs.search.scoring import SCORER, VERSION, score_answer
 from envs.search.session import SearchSession
 from envs.search.settings import parse_settings
 from envs.search.textblobs import TextBlobs
 from envs.search.tools import TOOLS
 from envs.search.vectors import Nearest, nearest
+from envs.search.web.fill import fill
 from envs.search.web.session import Web, WebSession
 from envs.search.web.settings import WebSettings
 from envs.search.world import SearchReference, SearchWorld
@@ -58,6 +60,11 @@ class SearchEnvironment:
         self._nearest: dict[tuple[str, str], Nearest] = {}
         self._web: Web | None = None
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="search")
+
+    @property
+    def scorer(self) -> str:
+        ruled, judge = f"{SCORER}@{VERSION}", self._settings.judge
+        return ruled if judge is None else f"{ruled} {judge.model}@{content_hash(PROMPT)[:12]}"
 
     def prompt(self, task: Task) -> str:
         return task.question
@@ -99,9 +106,12 @@ class SearchEnvironment:
         async with Endpoint(judge) as endpoint:
             return await Judge(endpoint.complete, judge.model).score(task.question, submission.text, answers)
 
-    async def fill_listed(self, pieces: Sequence[Evidence]) -> tuple[Evidence, ...]:
-        """Evidence with the pages of live results that were listed and never visited, for after a rollout."""
-        return await self._open_web().fill(pieces)
+    async def fill(self, pieces: Sequence[Evidence]) -> Filled:
+        """With `web.fill_listed` set, the pages of live results that were listed and never visited."""
+        web = self._settings.web
+        if web is None or not web.fill_listed:
+            return Filled(tuple(pieces), "")
+        return await fill(pieces, self._open_web().pages, self._bare.blobs, web.fill_pages, web.fill_seconds)
 
     async def close(self) -> None:
         if self._web:

@@ -20,6 +20,9 @@ from rollout.scripted import say
 from rollout.trajectory import Source, Trajectory
 
 
+JOB = "gen_" + "a" * 40 + "1" * 16
+
+
 @dataclass
 class Asked:
     """A model that gives one reply and counts."""
@@ -76,7 +79,7 @@ def claimed(service: Service) -> Claim:
         base_urls=("http://h/v1",),
         sampling={"seed": 1},
     )
-    service.store.order("generation", {"gen_a": order.model_dump(mode="json")})
+    service.store.order("generation", {JOB: order.model_dump(mode="json")})
     return taken(service)
 
 

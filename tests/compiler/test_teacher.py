@@ -5,12 +5,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from compiler.asking import Sample, Samples
 from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
 from compiler.errors import RecipeError
 from compiler.example import Example
-from compiler.recipe import Recipe, TeacherPolicy
-from compiler.teacher import Sample, Samples, answer_of
+from compiler.recipe import Recipe
+from compiler.recipe_asking import Asking, TeacherPolicy
+from compiler.reply import answer_of
 from compiler.verify import verify
 
 RECIPE = Recipe(target="teacher", teacher=TeacherPolicy(samples=3), formats=("messages", "tokenised"))
@@ -23,7 +25,8 @@ class Scripted:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def ask(self, example: Example, prompt: str, candidate: Candidate) -> Samples:
+    def ask(self, asking: Asking, prompt: str, tokens: int, example: Example, candidate: Candidate) -> Samples:
+        assert (asking, tokens) == (RECIPE.teacher, example.prompt_tokens)
         assert example.question in prompt
         number = int(candidate.trajectory.task.id.removeprefix("t-s"))
         self.asked.append(number)
@@ -43,7 +46,7 @@ class Scripted:
 
 def test_only_right_samples_become_targets(world: Any, tmp_path: Any) -> None:
     rows = [world.search(f"s{n}", f"Question {n} about something?") for n in range(12)]
-    published = compile_dataset(RECIPE, rows, world.blobs, tmp_path, "demo", teacher=Scripted())
+    published = compile_dataset(RECIPE, rows, world.blobs, tmp_path, "demo", asker=Scripted())
     assert published.accounts.trajectories_dropped == {"teacher_never_right": 3}
     assert published.manifest["warnings"] == []
     table = pq.read_table(published.path / "canonical").to_pylist()
