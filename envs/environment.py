@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from envs.blobs import BlobStore
+from envs.evidence import Evidence
 from envs.score import Score, Submission
 from envs.task import Reference, Task
 from envs.tool import ToolResult, ToolSpec
@@ -73,3 +74,22 @@ class Environment(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Evidence completed after a rollout."""
+
+    pieces: tuple[Evidence, ...]
+    """As many as were given, in their order."""
+    words: str
+    """What was done and what could not be, counted; empty where there was nothing to do."""
+
+
+@runtime_checkable
+class FillsEvidence(Protocol):
+    """What an environment has besides where it can complete evidence once the agent has ended, outside its clock."""
+
+    async def fill(self, pieces: Sequence[Evidence]) -> Filled:
+        """Bounded in time by itself. Where it fails, the trajectory stands as it was."""
+        ...

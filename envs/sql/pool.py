@@ -25,7 +25,7 @@ from envs.errors import EnvironmentFailure, SandboxError
 from envs.sql.connection import MEMORY
 from envs.sql.engine import Ask
 from envs.sql.reply import Failed, Reply, parse_reply
-from envs.sql.wire import receive, send
+from envs.wire import receive, send
 from envs.sql.worker import OPEN, RUN
 
 START_SECONDS = 30

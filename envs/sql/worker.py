@@ -16,7 +16,7 @@ import orjson
 
 from envs.sql.engine import Ask, Engine
 from envs.sql.manifest import Manifest
-from envs.sql.wire import receive, send
+from envs.wire import receive, send
 
 ADDRESS_SPACE = 1536 * 1024 * 1024
 RESIDENT = 1024 * 1024

@@ -1,37 +1,29 @@
 """A fetched page as title and text."""
 
-from envs.search.document import Document, clean
+from envs.search.document import clean
 from envs.search.pagetext import html_text
-from envs.search.web.fetch import Fetched, FetchFailed
 
 _HTML = frozenset({"text/html", "application/xhtml+xml", ""})
+TEXT_TYPES = _HTML | {"application/json"}
+"""Media types that hold text for us, beside all of `text/`."""
 
 
-def document_of(page: Fetched, asked: str) -> Document:
-    """The page under the URL it was asked for. Blocking: run it in a thread.
+def extract(url: str, media_type: str, charset: str | None, body: bytes) -> tuple[str, str]:
+    """(title, text). May raise anything, run for hours or take down the process: see `envs.search.web.reader`."""
+    words = _decoded(body, charset)
+    if media_type not in _HTML:
+        return "", clean(words)
+    import trafilatura  # takes half a second, and most processes never read a web page
 
-    Raises `FetchFailed` for an error status or a kind of file that holds no text for us.
-    """
-    if page.status >= 400:
-        raise FetchFailed(f"the server answered {page.status}")
-    if page.media_type in _HTML:
-        import trafilatura  # takes half a second, and most processes never read a web page
-
-        markup = _decoded(page)
-        title, everything = html_text(markup)
-        main = trafilatura.extract(
-            markup, url=page.url, include_comments=False, include_tables=True, favor_recall=True, deduplicate=False
-        )
-        text = main or everything
-    elif page.media_type.startswith("text/") or page.media_type == "application/json":
-        title, text = "", _decoded(page)
-    else:
-        raise FetchFailed(f"it is a {page.media_type[:80]} file, which cannot be read as text")
-    return Document(asked, clean(title) or asked, clean(text), page.url)
+    title, everything = html_text(words)
+    main = trafilatura.extract(
+        words, url=url, include_comments=False, include_tables=True, favor_recall=True, deduplicate=False
+    )
+    return clean(title), clean(main or everything)
 
 
-def _decoded(page: Fetched) -> str:
+def _decoded(body: bytes, charset: str | None) -> str:
     try:
-        return page.body.decode(page.charset or "utf-8", "replace")
-    except LookupError:  # a charset that nobody knows
-        return page.body.decode("utf-8", "replace")
+        return body.decode(charset or "utf-8", "replace")
+    except (LookupError, UnicodeError):  # a charset that nobody knows, or one that is none (`idna`, `undefined`)
+        return body.decode("utf-8", "replace")

@@ -5,10 +5,13 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
+from typing import TypeVar
 
 import httpx
 
+from envs.retry_after import retry_after
 from envs.search.web.guard import Guard, Target
 
 USER_AGENT = "trajc/0.1 (+research agent; respects robots.txt)"
@@ -20,6 +23,7 @@ _HOP_HEADERS = {
 }
 
 
+T = TypeVar("T")
 Before = Callable[[Target], Awaitable[None]]
 """Raises `FetchFailed` to stop."""
 
@@ -36,6 +40,8 @@ class Fetched:
     media_type: str
     charset: str | None
     body: bytes
+    retry_after: float | None = None
+    """Seconds that the server asks to be left alone for."""
 
 
 class Fetcher:
@@ -51,6 +57,8 @@ class Fetcher:
         self._client = httpx.AsyncClient(
             trust_env=False,
             follow_redirects=False,
+            # By address, cookies of one site would go to another behind the same address.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx.Timeout(seconds),
             limits=httpx.Limits(max_keepalive_connections=0),
         )
@@ -62,21 +70,25 @@ class Fetcher:
         """
         left = self._seconds
         for _ in range(self._max_redirects + 1):
-            target = await self._guard.check(url)
+            target, left = await self._timed(self._guard.check(url), left)
             if before:
                 await before(target)
-            begun = time.monotonic()
-            try:
-                async with asyncio.timeout(left):
-                    answer = await self._hop(target)
-            except TimeoutError:
-                raise FetchFailed(f"no whole answer within {self._seconds:g} seconds") from None
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError) as e:
-                raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
+            answer, left = await self._timed(self._hop(target), left)
             if isinstance(answer, Fetched):
                 return answer
-            url, left = answer, left - (time.monotonic() - begun)
+            url = answer
         raise FetchFailed(f"more than {self._max_redirects} redirects")
+
+    async def _timed(self, work: Awaitable[T], left: float) -> tuple[T, float]:
+        """Its result, and the seconds that are left of `left`."""
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                return await work, left - (time.monotonic() - begun)
+        except TimeoutError:
+            raise FetchFailed(f"no whole answer within {self._seconds:g} seconds") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError, ValueError) as e:
+            raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
 
     async def _hop(self, target: Target) -> Fetched | str:
         """The answer, or where it redirects to. Connects to the checked address under the page's own name."""
@@ -87,7 +99,6 @@ class Fetcher:
             headers={**_HOP_HEADERS, "host": url.netloc.decode("ascii")},
             extensions={"sni_hostname": url.raw_host.decode("ascii"), "timeout": self._client.timeout.as_dict()},
         )
-        self._client.cookies.clear()
         response = await self._client.send(request, stream=True)
         try:
             location = response.headers.get("location")
@@ -96,7 +107,8 @@ class Fetcher:
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             encoding = response.headers.get("content-encoding", "").strip().lower()
             body = await self._body(response.aiter_raw(), encoding)
-            return Fetched(str(url), response.status_code, media_type, response.charset_encoding, body)
+            later = retry_after(response.headers.get("retry-after"), time.time())
+            return Fetched(str(url), response.status_code, media_type, response.charset_encoding, body, later)
         finally:
             await response.aclose()
 

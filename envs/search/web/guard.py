@@ -9,7 +9,9 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -18,6 +20,12 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) -> textual addresses. Raises `OSError` where the name has none."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out for the internet (IANA); what lies outside is for something else, known or to come."""
+_OF_A_CLOUD = frozenset({ipaddress.ip_address("168.63.129.16")})
+"""Addresses from the public range under which a cloud (Azure) shows a machine its own host."""
+_LOOKUPS = ThreadPoolExecutor(32, thread_name_prefix="resolve")
+"""A name server can take half a minute to say nothing: names are not looked up in the threads that all share."""
 _MAX_URL = 2000
 
 
@@ -34,7 +42,8 @@ class Target:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    infos = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, ask)
     return [str(info[4][0]) for info in infos]
 
 
@@ -73,8 +82,10 @@ def is_public(address: Address) -> bool:
             return False
         if inner is not None:
             return is_public(inner)
-        if address.is_site_local:
+        if address not in _UNICAST:
             return False
+    elif address in _OF_A_CLOUD:
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -10,19 +10,23 @@ import orjson
 
 from envs.search.document import Document, packed
 from envs.search.library import write_whole
-from envs.search.web.extract import document_of
 from envs.search.web.fetch import Fetcher, FetchFailed
 from envs.search.web.guard import Target
 from envs.search.web.manners import Pace, Robots
+from envs.search.web.reader import Readers
+
+_PATIENCE = frozenset({429, 503})
+"""Statuses with which a server asks for it."""
 
 
 class Pages:
     """Safe for many tasks of one event loop; a page that several ask for at once is fetched once."""
 
-    def __init__(self, folder: Path, *, keep_seconds: float, pause: float, fetcher: Fetcher) -> None:
+    def __init__(self, folder: Path, *, keep_seconds: float, pause: float, fetcher: Fetcher, readers: Readers) -> None:
         self._folder = folder
         self._keep = keep_seconds
         self._fetcher = fetcher
+        self._readers = readers
         self._robots = Robots(fetcher)
         self._pace = Pace(pause)
         self._asking: dict[str, asyncio.Lock] = {}
@@ -41,7 +45,9 @@ class Pages:
 
     async def _fetch(self, url: str) -> tuple[Document, str]:
         page = await self._fetcher.get(url, self._behave)
-        document = await asyncio.to_thread(document_of, page, url)
+        if page.retry_after is not None and page.status in _PATIENCE:
+            self._pace.hold(httpx.URL(page.url).host, page.retry_after)
+        document = await self._readers.document(page, url)
         fetched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         await asyncio.to_thread(self._write, document, fetched)
         return document, fetched

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from envs.search.tools import Find, Search, Visit
 from envs.search.web.fetch import Fetcher, FetchFailed
 from envs.search.web.guard import Guard, Refused
 from envs.search.web.pages import Pages
-from envs.search.web.providers import Provider, SearchApi, WebResult
+from envs.search.web.providers import Found, Provider, SearchApi, WebResult
+from envs.search.web.reader import Readers
 from envs.search.web.settings import WebSettings
 from envs.tool import MalformedCall, ToolResult
 
@@ -41,25 +41,18 @@ class Web:
         )
         client = httpx.AsyncClient(trust_env=False)
         self.provider: Provider = SearchApi(settings.provider, client)
-        self.pages = Pages(folder, keep_seconds=settings.keep_seconds, pause=settings.pause_seconds, fetcher=fetcher)
+        readers = Readers(settings.readers, settings.read_seconds)
+        self.pages = Pages(
+            folder,
+            keep_seconds=settings.keep_seconds,
+            pause=settings.pause_seconds,
+            fetcher=fetcher,
+            readers=readers,
+        )
         self._open = AsyncExitStack()
+        self._open.push_async_callback(asyncio.to_thread, readers.close)
         self._open.push_async_callback(client.aclose)
         self._open.push_async_exit(fetcher)
-
-    async def fill(self, pieces: Sequence[Evidence]) -> tuple[Evidence, ...]:
-        """Listed results with the full text of their pages, fetched outside the agent's clock; the others, and those
-        whose page cannot be had, as they are."""
-        return tuple([await self._filled(piece) for piece in pieces])
-
-    async def _filled(self, piece: Evidence) -> Evidence:
-        if piece.blob is not None or piece.how != "listed":
-            return piece
-        try:
-            document, fetched = await self.pages.document(piece.source)
-        except (Refused, FetchFailed):
-            return piece
-        blob = await asyncio.to_thread(self.blobs.put, document.text.encode())
-        return piece.model_copy(update={"blob": blob, "version": fetched})
 
     async def close(self) -> None:
         await self._open.aclose()
@@ -75,9 +68,11 @@ class WebSession:
             raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
         begun = time.perf_counter()
         with boundary(EnvironmentFailure, f"search: {tool} on the live web"):
-            one = self._search(arguments) if isinstance(arguments, Search) else self._open(arguments)
-            result = await one
-        return result.model_copy(update={"seconds": time.perf_counter() - begun})
+            if isinstance(arguments, Search):
+                result, waited = await self._search(arguments)
+            else:
+                result, waited = await self._open(arguments), 0.0
+        return result.model_copy(update={"seconds": max(0.0, time.perf_counter() - begun - waited)})
 
     async def submission(self) -> Submission | None:
         return None
@@ -85,16 +80,18 @@ class WebSession:
     async def close(self) -> None:
         pass
 
-    async def _search(self, asked: Search) -> ToolResult:
+    async def _search(self, asked: Search) -> tuple[ToolResult, float]:
+        """The results, and the seconds that were spent waiting for the search API's patience."""
         queries, top_k, notes = asked.within(self._settings.max_queries, self._settings.max_top_k)
-        texts, evidence = [f"({note})" for note in notes], []
+        texts, evidence, waited = [f"({note})" for note in notes], [], 0.0
         for query in queries:
-            found = await self._web.provider.search(query, top_k) if query.strip() else []
-            hits = [Hit(rank, r.score, Document(r.url, r.title, r.snippet)) for rank, r in enumerate(found, 1)]
+            found = await self._web.provider.search(query, top_k) if query.strip() else Found([], 0.0)
+            waited += found.waited
+            hits = [Hit(rank, r.score, Document(r.url, r.title, r.snippet)) for rank, r in enumerate(found.results, 1)]
             shown = [(hit, render.excerpt(hit.document.text, (0, len(hit.document.text)))) for hit in hits]
             texts.append(render.listing(render.Listing(query, shown)))
-            evidence += [_listed(result, rank, query) for rank, result in enumerate(found, 1)]
-        return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))
+            evidence += [_listed(result, rank, query) for rank, result in enumerate(found.results, 1)]
+        return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence)), waited
 
     async def _open(self, asked: Visit | Find) -> ToolResult:
         try:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from envs.blobs import MemoryBlobs
-from envs.environment import Session, Site
+from envs.environment import Filled, Session, Site
 from envs.errors import EnvironmentFailure, TaskError
 from envs.evidence import FULL, SNIPPET
 from envs.search.environment import SearchEnvironment
@@ -133,13 +133,46 @@ async def test_a_page_is_read_once_and_kept(tmp_path: Path, site: SmallSite) -> 
 
 
 async def test_what_was_only_listed_is_filled_in_afterwards(tmp_path: Path, site: SmallSite) -> None:
-    searching = environment(tmp_path, settings(site))
+    searching = environment(tmp_path, settings(site, fill_listed=True))
     session = await searching.start(TASK, {})
-    result = await call(session, "search", query="zebras")
-    filled = await searching.fill_listed(result.evidence)
-    visited = await call(session, "visit", id=f"{site.origin}/article")
-    assert [piece.blob for piece in filled] == [visited.evidence[0].blob, None]
-    assert filled[1] == result.evidence[1]
+    listed = (await call(session, "search", query="zebras")).evidence
+    filled = await searching.fill((*listed, listed[0]))
+    (visited,) = (await call(session, "visit", id=f"{site.origin}/article")).evidence
+    known = listed[0].model_copy(update={"blob": visited.blob, "version": visited.version})
+    words = "1 of 2 listed pages were fetched after the rollout; 1: the server answered 404"
+    assert filled == Filled((known, listed[1], known), words)
+    assert site.seen["/article"] == 1
+    again = await searching.fill((known, visited))
+    assert again == Filled((known, visited), "")
+    await searching.close()
+
+
+async def test_nothing_is_fetched_afterwards_unless_it_was_asked_for(tmp_path: Path, site: SmallSite) -> None:
+    searching = environment(tmp_path, settings(site))
+    listed = (await call(await searching.start(TASK, {}), "search", query="zebras")).evidence
+    assert await searching.fill(listed) == Filled(listed, "")
+    assert "/article" not in site.seen
+    await searching.close()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (
+            {"fill_pages": 1},
+            "1 of 2 listed pages were fetched after the rollout; 1: beyond the number of pages allowed",
+        ),
+        ({"fill_seconds": 1}, "0 of 2 listed pages were fetched after the rollout; 2: not within the time allowed"),
+    ],
+)
+async def test_filling_in_is_bounded_and_the_rest_is_counted(
+    tmp_path: Path, site: SmallSite, bounds: dict[str, float], words: str
+) -> None:
+    if "fill_seconds" in bounds:
+        site.results = [{"url": f"{site.origin}/slow"}, {"url": f"{site.origin}/slow?2"}]
+    searching = environment(tmp_path, settings(site, fill_listed=True, **bounds))
+    listed = (await call(await searching.start(TASK, {}), "search", query="zebras")).evidence
+    assert (await searching.fill(listed)).words == words
     await searching.close()
 
 

@@ -1,4 +1,4 @@
-"""Messages between a worker and its owner: a length, then as many bytes."""
+"""Messages between a process and its owner: a length, then as many bytes."""
 
 import socket
 import struct
