@@ -9,6 +9,7 @@ from api.service import Service
 from envs.errors import SandboxError, TaskError
 from envs.swe.engine.engine import connect, disconnect, reap
 from envs.swe.settings import parse_settings
+from rollout.adoption import spared
 from rollout.database import NotFound
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ async def reap_containers(service: Service) -> None:
 
 
 class Leases(Collection[str]):
-    """The attempts that run now, as `ROLLOUT/ATTEMPT`: asked one by one, when a container is looked at, so that one
-    which started in between is not taken for an orphan."""
+    """The attempts that run now, and those whose successor may yet take up what they left, as `ROLLOUT/ATTEMPT`: asked
+    one by one, when a container is looked at, so that one which started in between is not taken for an orphan."""
 
     def __init__(self, service: Service) -> None:
         self.store = service.store
@@ -50,7 +51,7 @@ class Leases(Collection[str]):
             rollout = self.store.rollout(id)
         except NotFound:
             return False
-        return rollout.state == "running" and str(rollout.attempt) == attempt
+        return attempt.isdigit() and spared(rollout, int(attempt), self.store.now())
 
     def __iter__(self) -> Iterator[str]:
         cursor = None

@@ -5,12 +5,11 @@ what frees resources must never wait behind what takes them.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from envs.environment import Environment, Session
-from envs.score import Score, Submission
-from envs.task import Reference, Task
-from envs.tool import ToolSpec
+from envs.task import Task
+from rollout.starting import StartedBy
 
 
 class Admission:
@@ -22,30 +21,9 @@ class Admission:
 
     def to(self, environment: Environment) -> Environment:
         """The environment, with as many sessions starting at once as are allowed."""
-        return _Admitted(environment, self.starting)
 
+        async def start(task: Task, owner: Mapping[str, str]) -> Session:
+            async with self.starting:
+                return await environment.start(task, owner)
 
-class _Admitted:
-    def __init__(self, environment: Environment, starting: asyncio.Semaphore) -> None:
-        self._environment = environment
-        self._starting = starting
-        self.name: str = environment.name
-        self.tools: Sequence[ToolSpec] = environment.tools
-        self.system_prompt: str = environment.system_prompt
-        self.takes_text: bool = environment.takes_text
-
-    def prompt(self, task: Task) -> str:
-        return self._environment.prompt(task)
-
-    def pin(self, task: Task, reference: Reference | None) -> tuple[Task, Reference | None]:
-        return self._environment.pin(task, reference)
-
-    async def start(self, task: Task, owner: Mapping[str, str]) -> Session:
-        async with self._starting:
-            return await self._environment.start(task, owner)
-
-    async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
-        return await self._environment.score(task, reference, submission)
-
-    async def close(self) -> None:
-        await self._environment.close()
+        return StartedBy(environment, start)

@@ -3,18 +3,31 @@
 One file for each attempt, `ROLLOUT/ATTEMPT.jsonl`, one turn a line. A turn is written before the next model call
 is made, so the death of every process costs at most the turn in flight; with `fsync`, loss of power too. For
 workers on several machines the folder must be one that all of them see.
+
+Between the turns stand words about a session that may outlive its worker: how it stood after the turn (`standing`), or
+that it is being called (`calling`). The last of them counts, and only at the end of the file.
 """
 
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
 from rollout.record import Turn
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier attempt recorded."""
+
+    turns: tuple[Turn, ...] = ()
+    standing: Mapping[str, Any] | None = None
+    """How its session stands (`envs.adoption`); None where nobody can know."""
 
 
 class FolderJournals:
@@ -30,12 +43,12 @@ class FolderJournals:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FolderJournal(path, self._sync)
 
-    def earlier(self, rollout: str, attempt: int) -> tuple[Turn, ...]:
-        """What earlier attempts recorded: the longest of their journals."""
-        found: tuple[Turn, ...] = ()
+    def earlier(self, rollout: str, attempt: int) -> Earlier:
+        """What earlier attempts recorded: the longest of their journals, and among equals the latest."""
+        found = Earlier()
         for number, path in sorted(self._attempts(rollout)):
             if number < attempt:
-                found = max(read_turns(path), found, key=len)
+                found = max(read_journal(path), found, key=lambda one: len(one.turns))
         return found
 
     def forget(self, rollout: str, before: int | None = None) -> None:
@@ -68,15 +81,26 @@ class FolderJournal:
         self._sync = sync
 
     async def turn(self, turn: Turn) -> None:
-        line = turn.model_dump_json(exclude_defaults=True).encode() + b"\n"
-        written = self._file.write(line)  # a few microseconds: it ends in the page cache
-        while written < len(line):
-            written += self._file.write(line[written:])
+        self._write(turn.model_dump_json(exclude_defaults=True).encode())
         if self._sync is not None:
             await self._sync(self._file.fileno())
 
+    def stands(self, standing: Mapping[str, Any]) -> None:
+        """How the session stands, until it is called again."""
+        self._write(orjson.dumps({"standing": standing}))
+
+    def calling(self) -> None:
+        """The session is about to be called."""
+        self._write(b'{"calling":true}')
+
     def close(self) -> None:
         self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        line = data + b"\n"
+        written = self._file.write(line)  # a few microseconds: it ends in the page cache
+        while written < len(line):
+            written += self._file.write(line[written:])
 
 
 class GroupedSync:
@@ -106,24 +130,30 @@ class GroupedSync:
         self._round = None
 
 
-def read_turns(path: Path) -> tuple[Turn, ...]:
+def read_journal(path: Path) -> Earlier:
     """The whole turns of a file, up to the first that is cut off or out of order."""
     turns: list[Turn] = []
+    standing: Mapping[str, Any] | None = None
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return ()
+        return Earlier()
     for line in data.splitlines(keepends=True):
+        standing = None
         try:
             if not line.endswith(b"\n"):
                 break
-            turn = Turn.model_validate(orjson.loads(line))
+            value = orjson.loads(line)
+            if "index" not in value:
+                standing = value.get("standing")
+                continue
+            turn = Turn.model_validate(value)
         except ValueError:  # the end of a file that a lost machine was writing
             break
         if turn.index != len(turns):
             break
         turns.append(turn)
-    return tuple(turns)
+    return Earlier(tuple(turns), standing)
 
 
 def _sync_all(handles: tuple[int, ...]) -> dict[int, OSError]:

@@ -137,6 +137,8 @@ class Rollout:
     next_attempt_at: float
     created: float
     finished: float | None
+    claimed: float | None = None
+    """When the attempt under way, or the last one, was claimed."""
     attempts: tuple[Attempt, ...] = ()
     """Filled by `Store.rollout`, not in lists."""
 

@@ -12,13 +12,15 @@ from envs.environment import Environment
 from envs.errors import SandboxError, TrajcError
 from envs.score import Score
 from rollout.admission import Admission
+from rollout.adoption import take_up
 from rollout.database import NotFound
 from rollout.engine import Broken, Done, Outcome, Stopped
+from rollout.filling import filled
 from rollout.ids import trajectory_id
-from rollout.journal import FolderJournals
+from rollout.journal import Earlier, FolderJournals
 from rollout.loop import run_agent
 from rollout.model import Model
-from rollout.record import Identity, NoJournal, Record, Turn
+from rollout.record import Identity, NoJournal, Record
 from rollout.replay import Diverged, ReplayedJournal, ReplayedModel
 from rollout.runs import Claim, RunSpec, Work
 from rollout.store import Store
@@ -55,43 +57,49 @@ class RolloutHandler:
             known = ", ".join(sorted(self.environments)) or "none"
             words = f"this worker has no environment {work.task.environment!r}; it has: {known}"
             return Broken("environment_error", words, permanent=True)
-        turns = await asyncio.to_thread(self.earlier, claim) if claim.attempt > 1 else ()
-        marks = (Mark(kind="resumed", words=f"{len(turns)} turns were replayed", at_call=len(turns)),) if turns else ()
+        earlier = await asyncio.to_thread(self.earlier, claim) if claim.attempt > 1 else Earlier()
+        marks: tuple[Mark, ...] = ()
         while True:
             record = Record(work.task, identity(claim, work), work.spec.model, marks=marks)
             try:
-                trajectory = await self.play(claim, work, environment, record, turns)
+                trajectory = await self.play(claim, work, environment, record, earlier)
             except asyncio.CancelledError:
                 return Stopped(record.freeze())
             except TrajcError as e:
                 return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)), permanent=e.permanent)
             except Diverged as e:
-                words = f"{e}; {len(turns)} model calls were paid again"
-                turns, marks = (), (Mark(kind="restarted", words=words, at_call=e.turn),)
+                words = f"{e}; {len(earlier.turns)} model calls were paid again"
+                earlier, marks = Earlier(), (Mark(kind="restarted", words=words, at_call=e.turn),)
                 await asyncio.to_thread(self.forget, claim.job)
             else:
                 return await self.scored(environment, trajectory, work)
 
     async def play(
-        self, claim: Claim, work: Work, environment: Environment, record: Record, turns: tuple[Turn, ...]
+        self, claim: Claim, work: Work, environment: Environment, record: Record, earlier: Earlier
     ) -> Trajectory:
-        """Run the agent, from the recorded turns on. Raises `Diverged` where they cannot be repeated."""
+        """Run the agent, from the recorded turns on: in the session that was left, or else in a fresh one.
+
+        Raises `Diverged` where they cannot be repeated in that.
+        """
+        turns, model, owner = earlier.turns, self.models(work.spec), self.owner(claim)
         journal = None if self.journals is None else self.journals.open(claim.job, claim.attempt)
         try:
+            watch, mark = await take_up(environment, work.task, owner, earlier, journal or NoJournal())
+            record.marks += () if mark is None else (mark,)
             return await run_agent(
                 record,
-                self.admission.to(environment),
-                ReplayedModel(self.models(work.spec), turns) if turns else self.models(work.spec),
+                watch.around(self.admission.to(environment)),
+                ReplayedModel(model, turns) if turns else model,
                 sampling=sampling_of(claim, work),
-                owner=self.owner(claim),
-                journal=ReplayedJournal(journal or NoJournal(), turns),
+                owner=owner,
+                journal=ReplayedJournal(watch, turns),
             )
         finally:
             if journal is not None:
                 journal.close()
 
-    def earlier(self, claim: Claim) -> tuple[Turn, ...]:
-        return () if self.journals is None else self.journals.earlier(claim.job, claim.attempt)
+    def earlier(self, claim: Claim) -> Earlier:
+        return Earlier() if self.journals is None else self.journals.earlier(claim.job, claim.attempt)
 
     def forget(self, rollout: str) -> None:
         if self.journals is not None:
@@ -108,6 +116,10 @@ class RolloutHandler:
                 self.forget(rollout)
 
     async def scored(self, environment: Environment, trajectory: Trajectory, work: Work) -> Outcome:
+        try:
+            trajectory = await filled(environment, trajectory)
+        except asyncio.CancelledError:
+            return Stopped(trajectory)
         done = partial(self.forget, trajectory.rollout)
         if work.reference is None:
             return Done(trajectory, then=done)

@@ -1,5 +1,6 @@
 """`str_replace_editor`: the decisions, on text alone. Reading and writing the file is the session's."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from envs.swe.tools import EditorArguments
@@ -20,6 +21,10 @@ class Undo:
 
     def remember(self, path: str, text: str | None) -> None:
         self._former.setdefault(path, []).append(text)
+
+    def each(self) -> Iterator[tuple[str, str | None]]:
+        """What `remember` was told and `last` has not taken back, in order within a path."""
+        return ((path, text) for path, former in self._former.items() for text in former)
 
     def last(self, path: str) -> str | None:
         """Raises `EditRefused` where there is nothing to take back."""

@@ -4,20 +4,23 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from pydantic import ValidationError
 
+from envs.adoption import NotAdopted
 from envs.blobs import BlobMissing
 from envs.environment import Site
 from envs.errors import TaskError
 from envs.score import Score, Submission
 from envs.swe.bubblewrap import BubblewrapSandboxes
+from envs.swe.engine.adopt import abandon, adopt
 from envs.swe.engine.engine import DockerSandboxes
 from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
 from envs.swe.images import Images
-from envs.swe.sandbox import Bounds, Sandboxes, SandboxSpec
+from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
 from envs.swe.scoring import SCORER, VERSION, judge
 from envs.swe.session import SweSession
 from envs.swe.settings import parse_settings
@@ -92,8 +95,23 @@ class SweEnvironment:
         spec = await self._spec(world, owner)
         async with self._images.told(world):
             sandbox = await self.sandboxes.start(spec)
-        shown = self._settings.shown_bytes
-        return SweSession(sandbox, world, tree, self._site.blobs, task.limits.tool_seconds, shown)
+        return self._session(sandbox, world, tree, task)
+
+    async def adopt(self, task: Task, owner: Mapping[str, str], standing: Mapping[str, Any]) -> SweSession:
+        """As `envs.adoption.Adopts`: the container goes on, with the shell's state and the edits to take back."""
+        docker = self._docker
+        if docker is None:
+            raise NotAdopted(f"sandboxes of {self._settings.sandbox} end with their worker")
+        world = parse_world(task)
+        tree = await asyncio.to_thread(self._tree, world.tree)
+        sandbox = await adopt(docker.client, await self._spec(world, owner), standing["sandbox"])
+        session = self._session(sandbox, world, tree, task)
+        await asyncio.to_thread(session.take_up, standing["undo"])
+        return session
+
+    async def abandon(self, standing: Mapping[str, Any]) -> None:
+        if (docker := self._docker) is not None:
+            await abandon(docker.client, standing["sandbox"])
 
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:
         """The submission is a patch. Runs the hidden tests in a fresh sandbox. Raises `TrajcError`."""
@@ -119,6 +137,14 @@ class SweEnvironment:
             else:
                 self._sandboxes = BubblewrapSandboxes(settings.rootfs)
         return self._sandboxes
+
+    @property
+    def _docker(self) -> DockerSandboxes | None:
+        found = self.sandboxes.inner if isinstance(self.sandboxes, WarmPool) else self.sandboxes
+        return found if isinstance(found, DockerSandboxes) else None
+
+    def _session(self, sandbox: Sandbox, world: SweWorld, tree: Tree, task: Task) -> SweSession:
+        return SweSession(sandbox, world, tree, self._site.blobs, task.limits.tool_seconds, self._settings.shown_bytes)
 
     async def _spec(
         self, world: SweWorld, owner: Mapping[str, str], reference: SweReference | None = None

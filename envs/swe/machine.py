@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import posixpath
+import secrets
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -39,6 +40,8 @@ class Machine(ABC):
     def __init__(self, spec: SandboxSpec) -> None:
         self._spec = spec
         self._state = State(spec.workdir)
+        self._prelude = PRELUDE
+        """What the agent's next shell runs first."""
         self._shell: Shell | None = None
         self._helper: Shell | None = None
         self._closed = False
@@ -165,7 +168,8 @@ class Machine(ABC):
 
     async def _open_shell(self) -> Shell:
         if self._shell is None:
-            self._shell = await self._shell_in(self._state, PRELUDE)
+            self._shell = await self._shell_in(self._state, self._prelude, f"/tmp/.trajc-{secrets.token_hex(8)}")
+            self._prelude = PRELUDE
         return self._shell
 
     async def _help(self, command: str) -> Output:
@@ -180,10 +184,10 @@ class Machine(ABC):
             await self._check_alive()
         return output
 
-    async def _shell_in(self, state: State, prelude: str) -> Shell:
+    async def _shell_in(self, state: State, prelude: str, left: str = "") -> Shell:
         channel = await self._start(SHELL, "/", True)
         try:
-            return await Shell.open(channel, state, self._spec.bounds, prelude)
+            return await Shell.open(channel, state, self._spec.bounds, prelude, left)
         except BaseException:
             await channel.close()
             raise

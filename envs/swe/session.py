@@ -4,6 +4,7 @@ import posixpath
 import time
 from typing import Any
 
+from envs.adoption import Outlives
 from envs.blobs import BlobStore
 from envs.evidence import FULL, SNIPPET, Coverage, Evidence
 from envs.score import Submission
@@ -36,6 +37,28 @@ class SweSession:
         self._seconds = seconds
         self._shown_bytes = shown_bytes
         self._undo = Undo()
+        self._former: dict[str, str] = {}
+        """Blobs of what can be taken back."""
+
+    def standing(self) -> dict[str, Any] | None:
+        """As `envs.adoption.Outlives`: the sandbox's own, and what `undo_edit` would need."""
+        sandbox = self._sandbox.standing() if isinstance(self._sandbox, Outlives) else None
+        if sandbox is None:
+            return None
+        undo = [(path, None if text is None else self._kept(text)) for path, text in self._undo.each()]
+        return {"sandbox": sandbox, "undo": undo}
+
+    def take_up(self, undo: list[tuple[str, str | None]]) -> None:
+        """What `standing` told of an earlier session's edits."""
+        for path, blob in undo:
+            text = None if blob is None else self._blobs.get(blob).decode("utf-8", "surrogateescape")
+            self._undo.remember(path, text)
+
+    def _kept(self, text: str) -> str:
+        if text not in self._former:
+            data = text.encode("utf-8", "surrogateescape")
+            self._former[text] = self._blobs.put(data, *media(data)).hash
+        return self._former[text]
 
     async def call(self, tool: str, arguments: Any) -> ToolResult:
         began = time.monotonic()

@@ -3,6 +3,9 @@
 The shell reads a command, evaluates it with no input, and answers with a mark that holds a number drawn for this
 command, the exit status, the directory and the exported environment. A command that writes such a mark itself
 deceives only itself. The sandbox behind the channel is what contains it.
+
+When its input ends, as it does when the process that wrote to it dies, the shell leaves its state in a file, so that
+a new one can go on as if it were the same.
 """
 
 import asyncio
@@ -26,6 +29,18 @@ while IFS= read -r -d '' __mark && IFS= read -r -d '' __command; do
   eval "$__command" </dev/null
   __farewell "$?" here
 done
+if [ -n "${__left-}" ]; then
+  __set=$SHELLOPTS
+  builtin set +eux
+  __jobs=$(builtin jobs -pr)
+  builtin unset __mark __command
+  {
+    builtin echo "# ${__jobs:+busy}"
+    builtin declare -p; builtin declare -f; builtin alias -p; builtin umask -p; builtin trap -p; builtin shopt -p
+    builtin echo "builtin set -o ${__set//:/$'\n'builtin set -o }"
+    builtin echo "# end"
+  } > "$__left" 2>/dev/null
+fi
 """
 STATE_LIMIT = 256 << 10
 END_SECONDS = 5.0
@@ -68,17 +83,20 @@ class Ending:
 class Shell:
     """Raises whatever its channel raises. One command at a time."""
 
-    def __init__(self, channel: Channel, state: State, bounds: Bounds) -> None:
+    def __init__(self, channel: Channel, state: State, bounds: Bounds, left: str = "") -> None:
         self._channel = channel
         self._state = state
         self._bounds = bounds
+        self.left = left
+        """The file that the shell leaves when its input ends; "" for one that leaves none."""
 
     @classmethod
-    async def open(cls, channel: Channel, state: State, bounds: Bounds, prelude: str = "") -> "Shell":
+    async def open(cls, channel: Channel, state: State, bounds: Bounds, prelude: str = "", left: str = "") -> "Shell":
         """A shell in the state's directory with its exports; `prelude` runs first, and its output is dropped."""
-        shell = cls(channel, state, bounds)
+        shell = cls(channel, state, bounds, left)
         restore = state.exports.decode("utf-8", "surrogateescape")
-        await shell.run(f"{prelude}\n{restore}\ncd -- {_quoted(state.directory)}\ntrue", 30)
+        leave = f"__left={_quoted(left)}" if left else ""
+        await shell.run(f"{prelude}\n{restore}\n{leave}\ncd -- {_quoted(state.directory)}\ntrue", 30)
         return shell
 
     def adopt(self, state: State) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import aiodocker
 import aiohttp
@@ -10,8 +12,10 @@ from aiodocker.containers import DockerContainer
 from aiodocker.execs import Exec
 from aiodocker.stream import Stream
 
+from envs.adoption import NotAdopted
 from envs.errors import SandboxError
 from envs.swe.engine.channel import DockerChannel
+from envs.swe.engine.owner import this_process
 from envs.swe.engine.words import engine_words
 from envs.swe.machine import PRELUDE, Machine
 from envs.swe.sandbox import Limit, SandboxSpec
@@ -23,6 +27,8 @@ ENFORCES: frozenset[Limit] = frozenset(
 SWEEP_SECONDS = 20.0
 HAND_OVER_SECONDS = 30.0
 CLEAR_SECONDS = 60.0
+LEFT_LOOKS = 12
+"""At a dead worker's shell, a quarter of a second apart, until it has left its state."""
 CLEAR = """
 cd "$0" 2>/dev/null || exit 0
 [ -e .git ] || exec find . -mindepth 1 -delete
@@ -44,12 +50,47 @@ class DockerSandbox(Machine):
         super().__init__(spec)
         self.container = container
         self._unpacking: list[DockerChannel] = []
+        self._left = ""
+        """What an earlier worker's shell left, until a new one has read it."""
         self.loaded: bytes | None = None
         """The seed that a waiting container holds already."""
 
     @property
     def id(self) -> str:
         return str(self.container.id)
+
+    def standing(self) -> dict[str, Any] | None:
+        """What another process needs to `take_up` this container; None where its shell will leave nothing."""
+        left = self._shell.left if self._shell is not None else self._left
+        if self._shell is not None and not left:
+            return None
+        return {
+            "container": self.id,
+            "process": this_process(),
+            "left": left,
+            "directory": self._state.directory,
+            "exports": self._state.exports.decode("latin-1") if not left else "",
+        }
+
+    async def take_up(self, standing: Mapping[str, Any]) -> None:
+        """Go on as the shell would that wrote into the file `left` when its worker died. Raises `NotAdopted`."""
+        self._state = State(standing["directory"], standing["exports"].encode("latin-1"))
+        self._left = standing["left"]
+        if not self._left:
+            return
+        file = shlex.quote(self._left)
+        for _ in range(LEFT_LOOKS):
+            ends = (await self._help(f"head -n 1 {file} && tail -n 1 {file}")).data
+            if ends == b"# \n# end\n":
+                self._prelude = f". {file}\nrm -f -- {file}"
+                return
+            if ends.startswith(b"# busy"):
+                break
+            await asyncio.sleep(0.25)
+        await self._drop_shells()
+        raise NotAdopted(
+            f"its shell {'had jobs in the background' if ends[:6] == b'# busy' else 'did not end in order'}"
+        )
 
     async def clear(self) -> None:
         """Put the seed in the place of what the image had under version control. Raises `SandboxError`."""

@@ -6,8 +6,10 @@ from collections.abc import Collection
 
 import aiodocker
 import aiohttp
+from aiodocker.containers import DockerContainer
 
 from envs.errors import SandboxError
+from envs.swe.engine.adopt import owner_now, owner_of
 from envs.swe.engine.container import ENFORCES, DockerSandbox, remove
 from envs.swe.engine.options import EXPIRES, SERVICE, container_config
 from envs.swe.engine.owner import PROCESS, may_live
@@ -101,9 +103,9 @@ async def disconnect(client: aiodocker.Docker) -> None:
 
 
 async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "trajc", host: str | None = None) -> int:
-    """Remove this service's containers that nobody owns any more: expired ones, and those whose owner (the labels
-    `trajc.rollout` and `trajc.attempt`, as `<rollout>/<attempt>`) is not in `live` and whose process (`owner.py`), if
-    one is named, is gone. Where `host` is given, only those that were started from it.
+    """Remove this service's containers that nobody owns any more: expired ones, and those whose owner (`owner_of`) is
+    not in `live` and whose process (`owner.py`), if one is named, is gone. Where `host` is given, only those that were
+    started from it.
 
     Returns how many were removed. Raises `SandboxError`.
     """
@@ -114,9 +116,18 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
     removed = 0
     for container in found:
         labels = container["Labels"]
-        owner = f"{labels.get('trajc.rollout', '')}/{labels.get('trajc.attempt', '')}"
-        process = labels.get(f"trajc.{PROCESS}")
-        if float(labels.get(EXPIRES, "inf")) < now or (owner not in live and not may_live(process)):
-            await remove(container)
-            removed += 1
+        expired = float(labels.get(EXPIRES, "inf")) < now
+        if not expired:
+            owned = owner_of(labels, container["Names"][0]) in live or may_live(labels.get(f"trajc.{PROCESS}"))
+            if owned or await _adopted_meanwhile(container, live):
+                continue
+        await remove(container)
+        removed += 1
     return removed
+
+
+async def _adopted_meanwhile(container: DockerContainer, live: Collection[str]) -> bool:
+    try:
+        return await owner_now(container) in live
+    except SandboxError:
+        return False  # it is gone

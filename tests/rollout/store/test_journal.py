@@ -12,7 +12,7 @@ import pytest
 
 from envs.task import Task
 from rollout.engine import Done
-from rollout.journal import FolderJournals, read_turns
+from rollout.journal import Earlier, FolderJournals, read_journal
 from rollout.model import Conversation, Reply
 from rollout.record import Identity, Record, Turn
 from rollout.replay import ReplayedModel, mask
@@ -127,7 +127,7 @@ async def test_a_world_that_answers_otherwise_starts_the_rollout_anew_and_says_s
     assert mark.words.startswith("turn 1 differs: ")
     assert mark.words.endswith("; 3 model calls were paid again")
     assert second_model.paid == len(SCRIPT)
-    assert len(journals.earlier(done.trajectory.rollout, 99)) == len(SCRIPT)
+    assert len(journals.earlier(done.trajectory.rollout, 99).turns) == len(SCRIPT)
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ async def test_turns_come_back_in_order_up_to_a_torn_end(tmp_path: Path, fsync: 
     for journal in open_ones:
         journal.close()
     whole = tuple(turn(index) for index in range(3))
-    assert [journals.earlier(f"ro_{i}", 2) for i in range(5)] == [whole] * 5
+    assert [journals.earlier(f"ro_{i}", 2) for i in range(5)] == [Earlier(whole)] * 5
     path = tmp_path / "ro_0" / "1.jsonl"
     path.write_bytes(path.read_bytes()[:-5])
-    assert read_turns(path) == whole[:2]
+    assert read_journal(path) == Earlier(whole[:2])
     path.write_bytes(path.read_bytes().replace(b'"index":1', b'"index":2'))
-    assert read_turns(path) == whole[:1]  # a turn is missing: nothing after the gap is believed
+    assert read_journal(path) == Earlier(whole[:1])  # a turn is missing: nothing after the gap is believed
 
 
 async def test_the_longest_earlier_journal_counts(journals: FolderJournals) -> None:
@@ -183,10 +183,10 @@ async def test_the_longest_earlier_journal_counts(journals: FolderJournals) -> N
         for index in range(length):
             await journal.turn(turn(index, f"attempt {attempt}"))
         journal.close()
-    assert journals.earlier("ro_1", 4) == tuple(turn(index, "attempt 2") for index in range(3))
+    assert journals.earlier("ro_1", 4) == Earlier(tuple(turn(index, "attempt 2") for index in range(3)))
     journals.forget("ro_1", before=4)
-    assert journals.earlier("ro_1", 4) == ()
-    assert len(journals.earlier("ro_1", 5)) == 5
+    assert journals.earlier("ro_1", 4) == Earlier()
+    assert len(journals.earlier("ro_1", 5).turns) == 5
 
 
 def test_a_turn_survives_sigkill(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ asyncio.run(main())
 """
     ended = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert FolderJournals(tmp_path).earlier("ro_1", 2) == tuple(turn(index) for index in range(3))
+    assert FolderJournals(tmp_path).earlier("ro_1", 2).turns == tuple(turn(index) for index in range(3))
 
 
 async def test_token_ids_are_the_same_after_a_replay() -> None:
