@@ -1,7 +1,6 @@
 """Material becomes an example: pieces within the budget, in a seeded order, each byte accounted for.
 
-Distractors are taken in their order (the most confusable first), each where it still fits whole; needed pieces
-always stand, or the example is dropped. Nothing is cut.
+Needed pieces always stand, or the example is dropped; distractors as `compiler.distractors` takes them. Nothing is cut.
 """
 
 import hashlib
@@ -12,6 +11,7 @@ from compiler.audits import question_label, template_leak
 from compiler.candidate import Candidate
 from compiler.chat import chat_for, target_text
 from compiler.decontaminate import Evaluation, load_evaluation
+from compiler.distractors import distractors, identity
 from compiler.drops import Dropped, PieceReason
 from compiler.evidence import Found, Material
 from compiler.example import CONFIGS, Example, Piece
@@ -19,13 +19,16 @@ from compiler.placement import arrange
 from compiler.prompts import BY_ID, Template, choose
 from compiler.recipe import Recipe
 from compiler.render import Rendered, Renderer
+from compiler.siblings import Siblings
 from compiler.sketch import union
 from compiler.transforms import Undecodable, neutralise
 from envs.blobs import BlobMissing
 from envs.frozen import content_hash
 
 
-def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer: Renderer) -> Example:
+def assemble(
+    candidate: Candidate, material: Material, recipe: Recipe, renderer: Renderer, siblings: Siblings | None = None
+) -> Example:
     """Raises `Dropped`."""
     trajectory = candidate.trajectory
     trajectory_hash = trajectory.hash
@@ -54,7 +57,8 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
     spent = sum(p.known.tokens for p in needed)
     if spent > room and renderer.tokenizer.additive:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
-    placed = [*needed, *_distractors(material, needed, recipe, renderer, evaluation, room, spent, left_out)]
+    others = distractors(candidate, material, needed, room, recipe, renderer, evaluation, siblings, left_out)
+    placed = [*needed, *others]
 
     while True:
         ordered = arrange(placed, recipe.seed, trajectory_hash, recipe.placement)
@@ -85,7 +89,7 @@ def assemble(candidate: Candidate, material: Material, recipe: Recipe, renderer:
         trajectory=trajectory.id,
         trajectory_hash=trajectory_hash,
         task=task.id,
-        group=task.group,
+        group=material.group,
         split=task.split,
         model=trajectory.model,
         template=template.id,
@@ -137,47 +141,10 @@ def _needed(found: Sequence[Found], renderer: Renderer, left_out: Counter[PieceR
         if rendered.known.blank:
             left_out["blank"] += 1
         else:
-            out.setdefault(_identity(rendered), rendered)
+            out.setdefault(identity(rendered), rendered)
     if not out:
         raise Dropped("no_evidence", "every needed piece is blank")
     return list(out.values())
-
-
-def _distractors(
-    material: Material,
-    needed: Sequence[Rendered],
-    recipe: Recipe,
-    renderer: Renderer,
-    evaluation: Evaluation | None,
-    room: int,
-    spent: int,
-    left_out: Counter[PieceReason],
-) -> list[Rendered]:
-    limit = room if recipe.fill_tokens is None else room - (recipe.token_budget - recipe.fill_tokens)
-    seen = {_identity(p) for p in needed}
-    out: list[Rendered] = []
-    for source in material.distractors:
-        try:
-            rendered = renderer.render(source)
-        except Undecodable:
-            left_out["undecodable"] += 1
-            continue
-        except BlobMissing:
-            left_out["blob_missing"] += 1
-            continue
-        if rendered.known.blank:
-            left_out["blank"] += 1
-        elif _identity(rendered) in seen:
-            continue
-        elif evaluation and evaluation.overlaps(renderer.text_of(rendered)):
-            left_out["contaminated"] += 1
-        elif spent + rendered.known.tokens > limit:
-            left_out["budget" if recipe.fill_tokens is None else "fill"] += 1
-        else:
-            seen.add(_identity(rendered))
-            out.append(rendered)
-            spent += rendered.known.tokens
-    return out
 
 
 def _uncontaminated(evaluation: Evaluation, question: str, needed: Sequence[Rendered], renderer: Renderer) -> None:
@@ -186,11 +153,6 @@ def _uncontaminated(evaluation: Evaluation, question: str, needed: Sequence[Rend
     for piece in needed:
         if evaluation.overlaps(renderer.text_of(piece)):
             raise Dropped("contaminated", f"{piece.found.source} overlaps an evaluation set")
-
-
-def _identity(piece: Rendered) -> str:
-    """One page under two ids is one piece; two files of equal content are two."""
-    return piece.found.blob if piece.found.kind == "document" else piece.known.hash
 
 
 def _pieces(ordered: Sequence[Rendered], start: int) -> tuple[Piece, ...]:

@@ -16,29 +16,34 @@ from compiler.evidence_swe import swe_material
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
+from compiler.siblings import Siblings
 from compiler.teacher import teacher_stage
 from compiler.transforms import Undecodable
 
 P = ParamSpec("P")
 
 
-def build(candidate: Candidate, recipe: Recipe, renderer: Renderer) -> Example:
+def build(candidate: Candidate, recipe: Recipe, renderer: Renderer, siblings: Siblings | None = None) -> Example:
     """The example with its bare answer, which a teacher may replace later. Raises `Dropped`."""
     _admit(candidate, recipe)
     try:
-        return assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer)
+        return assemble(candidate, _material(candidate, recipe, renderer), recipe, renderer, siblings)
     except Undecodable as e:
         raise Dropped("undecodable", str(e)) from None
 
 
 def outcomes(
-    recipe: Recipe, candidates: Iterable[Candidate], renderer: Renderer, asker: Asker | None = None
+    recipe: Recipe,
+    candidates: Iterable[Candidate],
+    renderer: Renderer,
+    asker: Asker | None = None,
+    siblings: Siblings | None = None,
 ) -> Iterator[Outcome]:
     """What each candidate becomes, in their order.
 
     Raises `RecipeError` where the recipe asks a model and nobody is there to ask.
     """
-    found: Iterator[Outcome] = ((c, _or_dropped(build, c, recipe, renderer)) for c in candidates)
+    found: Iterator[Outcome] = ((c, _or_dropped(build, c, recipe, renderer, siblings)) for c in candidates)
     for stage in _stages(recipe, renderer, asker):
         found = through(found, stage)
     return found

@@ -7,6 +7,7 @@ import orjson
 import pyarrow as pa
 
 from compiler.example import Example
+from compiler.formats.portion import Portion
 from compiler.formats.writer import ParquetRows
 
 STEP = pa.struct([("name", pa.string()), ("version", pa.int32()), ("params", pa.string())])
@@ -78,10 +79,10 @@ def _json(value: dict[str, Any]) -> str:
 
 
 class CanonicalWriter(ParquetRows):
-    """`canonical/<config>-00000.parquet`."""
+    """`canonical/<config>-00000.parquet`; names as `Portion` has them."""
 
-    def __init__(self, folder: Path, config: str):
-        super().__init__(folder / "canonical", config, SCHEMA)
+    def __init__(self, folder: Path, portion: Portion):
+        super().__init__(folder / "canonical", portion.stem, SCHEMA)
 
     def write(self, example: Example, prompt: str) -> None:
         self.add(row(example, prompt), len(prompt))

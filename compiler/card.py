@@ -6,7 +6,9 @@ from typing import Any
 import yaml
 
 from compiler.drops import Accounts
+from compiler.formats.portion import released
 from compiler.plots import pass_rates
+from compiler.split import Side
 
 ANSWER_ONLY = (
     "target: answer_only. The assistant's message is the bare answer, without reasoning. Outside tests of the "
@@ -23,30 +25,41 @@ TAUGHT = (
 def card(
     name: str,
     target: str,
-    configs: Mapping[str, Sequence[str]],
+    sides: Mapping[str, Side],
     accounts: Accounts,
     statistics: Mapping[str, Any],
+    warnings: Sequence[str],
 ) -> str:
-    """`configs`: config name -> file patterns."""
+    """`sides`: how each config was divided, where that was asked for. `warnings` as the manifest has them."""
     lines = [
-        front_matter(name, configs),
+        front_matter(name, {config: released(config, sides.get(config)) for config in statistics["examples"]}),
         f"# {name}",
         "",
         "Agent trajectories compiled into long-context examples: the evidence that an agent gathered over many turns,",
         "shuffled into one prompt, and the verified answer to its question.",
         "",
-        f"> {ANSWER_ONLY}" if target == "answer_only" else TAUGHT,
-        "",
+        *([] if target == "answer_only" else [TAUGHT, ""]),
+        *(line for warning in warnings for line in (f"> {warning}", "")),
         "| config | examples | tokens |",
         "|---|---:|---:|",
         *(f"| {c} | {n:,} | {statistics['tokens'][c]:,} |" for c, n in statistics["examples"].items()),
         "",
+        *_divided(sides),
         f"Example lengths run from {statistics['shortest']:,} to {statistics['longest']:,} tokens.",
         "",
         "![lengths](plots/lengths.svg) ![places of needed evidence](plots/places.svg)",
         "",
         "![distances of needed evidence](plots/distances.svg) ![drops](plots/drops.svg)",
         *(["", "![the teacher's right samples](plots/pass_rates.svg)"] if pass_rates(statistics, accounts) else []),
+        "",
+        "## Audits",
+        "",
+        "What audits found of the examples here; what they dropped is told below. An audit that asks a model is one of",
+        "the recipe's fields, and `asked` in `canonical/` tells what the model made of each view of the context.",
+        "",
+        "| audit | examples |",
+        "|---|---:|",
+        *(f"| {label} | {n:,} |" for label, n in statistics["labels"].items()),
         "",
         "## Licences of the evidence",
         "",
@@ -71,15 +84,29 @@ def card(
     return "\n".join(lines)
 
 
-def front_matter(name: str, configs: Mapping[str, Sequence[str]]) -> str:
+def _divided(sides: Mapping[str, Side]) -> list[str]:
+    if not sides:
+        return []
+    return [
+        "Train and validation share no repository, no database, and of search no document as the recipe's `split` has",
+        "it, no question and no group; examples that share one are a cluster and stand on one side.",
+        "",
+        "| config | train | validation | clusters | largest cluster |",
+        "|---|---:|---:|---:|---:|",
+        *(f"| {c} | {s.train:,} | {s.validation:,} | {s.clusters:,} | {s.largest:,} |" for c, s in sides.items()),
+        "",
+    ]
+
+
+def front_matter(name: str, files: Mapping[str, Mapping[str, str]]) -> str:
     """One folder holds files of one format, since `load_dataset` reads a whole folder with one reader."""
     front = {
         "pretty_name": name,
         "task_categories": ["question-answering", "text-generation"],
         "tags": ["long-context", "agent-context-compilation"],
         "configs": [
-            {"config_name": config, "data_files": [{"split": "train", "path": list(paths)}]}
-            for config, paths in configs.items()
+            {"config_name": config, "data_files": [{"split": s, "path": [path]} for s, path in splits.items()]}
+            for config, splits in files.items()
         ],
     }
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"

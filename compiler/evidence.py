@@ -6,7 +6,7 @@ each environment. From full blobs only, never from what the model was shown.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -52,9 +52,15 @@ class Found:
 class Material:
     needed: tuple[Found, ...]
     distractors: tuple[Found, ...]
-    """The most confusable first: the budget drops from the end."""
+    """Those that the agent met, the most confusable first: the budget drops from the end."""
     answer: str
     answer_kind: AnswerKind
+    group: str
+    """The repository, database or document family; empty where nobody knows."""
+    sibling: Callable[[Evidence, int], Found | None]
+    """What another trajectory met, as this one would be shown it, in a tier; None where it must not distract."""
+    answers: tuple[str, ...] = ()
+    """The right ones, where a text that holds one is suspect."""
     labels: dict[str, str] = field(default_factory=dict)
     left_out: Counter[PieceReason] = field(default_factory=Counter)
 

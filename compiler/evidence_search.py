@@ -46,6 +46,9 @@ def search_material(candidate: Candidate, recipe: Recipe) -> Material:
         distractors=tuple(_found(p, 1) for p in tier1) + tuple(_found(p, 2) for p in tier2),
         answer=reference.answers[0] if reference else submitted(candidate),
         answer_kind="text",
+        group=candidate.trajectory.task.group,
+        sibling=lambda piece, tier: None if piece.blob is None or piece.source in gold else _found(piece, tier),
+        answers=reference.answers if reference else (submitted(candidate),),
         labels={"answerable": _answerable(gold, frozenset(needed))},
         left_out=left_out,
     )

@@ -12,6 +12,7 @@ from compiler.evidence import Found, Material, met, parsed, submitted
 from compiler.recipe import Recipe
 from compiler.transforms import table, table_columns
 from envs.blobs import Blob, BlobMissing, BlobStore
+from envs.evidence import Evidence
 from envs.frozen import canonical_json
 from envs.sql.world import SqlReference, SqlWorld
 
@@ -36,12 +37,20 @@ def sql_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     if not read:
         raise Dropped("no_evidence", "no successful query read a table")
     answer = _rows(candidate, reference, recipe)
+
+    def sibling(piece: Evidence, tier: int) -> Found | None:
+        """The table as it is in this task's own database."""
+        name = piece.source
+        return _found(name, world.tables[name], world, licence, tier) if name in world.tables.keys() - read else None
+
     near = _near(world, read, blobs) if recipe.sql.distractors == "near" else []
     return Material(
         needed=tuple(_found(name, blob, world, licence, 0) for name, blob in read.items()),
-        distractors=tuple(_found(name, world.tables[name], world, licence, 3) for name in near),
+        distractors=tuple(_found(name, world.tables[name], world, licence, 4) for name in near),
         answer=answer,
         answer_kind="rows",
+        group=trajectory.task.group or world.database,
+        sibling=sibling,
         labels={"answerable": _answerable(trajectory.task.dialect, reference, world, frozenset(read))},
         left_out=left_out,
     )

@@ -45,11 +45,20 @@ def swe_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
     hidden = frozenset(reference.hidden_tests) if reference else frozenset()
     new = frozenset(p.new for p in patch if p.new is not None)
     distractors = []
-    for path in inspected:
+
+    def unfit(path: str) -> PieceReason | None:
         if path in hidden or path in new or leaks(path):
-            left_out["leaking_file"] += 1
-        elif path not in tree or tree[path].mode == "120000":
-            left_out["made_by_agent"] += 1
+            return "leaking_file"
+        return "made_by_agent" if path not in tree or tree[path].mode == "120000" else None
+
+    def sibling(piece: Evidence, tier: int) -> Found | None:
+        """The file as it is in this task's own tree: in another one it may be mended."""
+        path = piece.source
+        return None if path in touched or unfit(path) else _found(path, tree[path], world.tree, licence, tier)
+
+    for path in inspected:
+        if (reason := unfit(path)) is not None:
+            left_out[reason] += 1
         else:
             distractors.append(_found(path, tree[path], world.tree, licence, 1))
     return Material(
@@ -57,6 +66,8 @@ def swe_material(candidate: Candidate, recipe: Recipe, blobs: BlobStore) -> Mate
         distractors=tuple(distractors) if recipe.swe.distractors == "inspected" else (),
         answer=answer,
         answer_kind="patch",
+        group=trajectory.task.group or world.repository,
+        sibling=sibling,
         labels={"answerable": _answerable(patch, tree, blobs)},
         left_out=left_out,
     )

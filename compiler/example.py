@@ -34,7 +34,8 @@ class Piece(Frozen):
     end: int
     tokens: int
     tier: int
-    """0 needed; 1 opened and not needed; 2 listed and never opened; 3 never met by the agent."""
+    """0 needed; 1 opened and not needed; 2 listed and never opened; 3 met by another attempt at the same question;
+    4 met elsewhere in the same corpus, repository or database, or one of its tables."""
     neutralised: tuple[str, ...] = ()
 
 

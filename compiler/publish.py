@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version as package_version
@@ -24,6 +24,8 @@ from compiler.drops import Accounts, account, calls_failed
 from compiler.errors import PublishError
 from compiler.formats.agent import BaselineWriter
 from compiler.formats.all import writers
+from compiler.formats.portion import Portion
+from compiler.formats.writer import Written
 from compiler.plots import draw
 from compiler.prompts import BY_ID
 from compiler.recipe import Recipe
@@ -48,11 +50,14 @@ class Published(Frozen):
 
 
 def publish(
-    recipe: Recipe, shards: Sequence[Path], blobs: BlobStore, datasets: Path, name: str, known: Renderings
+    recipe: Recipe, shards: Sequence[Path], blobs: BlobStore, home: Path, work: Path, known: Renderings
 ) -> Published:
-    """Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder."""
-    home = datasets / name
-    temporary = home / f".{uuid.uuid4().hex}"
+    """`home`: the dataset's folder, of the dataset's name; `work`: a folder below it, where the version grows.
+
+    Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder.
+    """
+    name = home.name
+    temporary = work / f"version-{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
         renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known)
@@ -88,7 +93,7 @@ def _write(
     recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path, name: str
 ) -> tuple[dict[str, Any], Accounts]:
     (folder / "canonical").mkdir()
-    statistics = _examples(recipe, selection, renderer, folder)
+    statistics, written = _examples(recipe, selection, renderer, folder)
     drops: Counter[tuple[str, str]] = Counter()
     with open(folder / "drops.jsonl", "wb") as out:
         for drop in selection.drops():
@@ -104,47 +109,56 @@ def _write(
     report = statistics.report()
     warnings = [ANSWER_ONLY] if recipe.target == "answer_only" else []
     warnings += [failed] if (failed := calls_failed(accounts, recipe.most_failed)) else []
-    configs = {c: [f"{c}_data.jsonl"] for c in report["examples"]}
+    warnings += [f"{config}: {words}" for config, side in selection.sides.items() if (words := side.warning)]
     draw(folder / "plots", report, accounts)
-    (folder / "README.md").write_text(card(name, recipe.target, configs, accounts, report))
+    (folder / "README.md").write_text(card(name, recipe.target, selection.sides, accounts, report, warnings))
     manifest = {
         "format": 1,
         "name": name,
         "recipe": recipe.told(),
         "target": recipe.target,
         "warnings": warnings,
+        "splits": {config: side.model_dump() for config, side in selection.sides.items()},
         "code": code_version(),
         "tokenizer": {"name": renderer.tokenizer.name, "identity": renderer.tokenizer.identity},
         "decontamination": _digests(recipe),
         "templates": {t.id: hashlib.sha256(t.text.encode()).hexdigest() for t in BY_ID.values()},
         "accounts": accounts.model_dump(),
         "statistics": report,
-        "files": _files(folder),
+        "files": _files(folder, written),
     }
     return manifest, accounts
 
 
-def _examples(recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path) -> Statistics:
+def _examples(
+    recipe: Recipe, selection: Selection, renderer: Renderer, folder: Path
+) -> tuple[Statistics, dict[Path, Written]]:
+    """Also what is known of the files that it wrote."""
     statistics = Statistics()
-    config = ""
+    written: dict[Path, Written] = {}
+
+    def end(close: Callable[[], tuple[Written, ...]]) -> None:
+        written.update((file.path, file) for file in close())
+
+    portion: Portion | None = None
     with ExitStack() as stack:
         for example, turns in selection.examples():
-            if example.config != config:
+            if (this := Portion(example.config, example.split if recipe.split else "")) != portion:
                 stack.close()
-                config = example.config
-                open_ones = writers(recipe, renderer.tokenizer, folder, config)
+                portion = this
+                open_ones = writers(recipe, renderer.tokenizer, folder, portion)
                 for writer in open_ones:
-                    stack.callback(writer.close)
-                baselines = BaselineWriter(folder, config) if turns else None
+                    stack.callback(end, writer.close)
+                baselines = BaselineWriter(folder, portion) if turns else None
                 if baselines:
-                    stack.callback(baselines.close)
+                    stack.callback(end, baselines.close)
             prompt = prompt_of(example, renderer)
             for writer in open_ones:
                 writer.write(example, prompt)
             if baselines:
                 baselines.copy(turns)
             statistics.add(example)
-    return statistics
+    return statistics, written
 
 
 def _digests(recipe: Recipe) -> dict[str, str]:
@@ -161,19 +175,18 @@ def code_version() -> dict[str, str]:
     return {"trajc": package_version("trajc"), "compiler": digest.hexdigest()}
 
 
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
+def _files(folder: Path, written: dict[Path, Written]) -> dict[str, dict[str, Any]]:
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "selection.sqlite")
     with ThreadPoolExecutor(THREADS) as threads:
-        entries = list(threads.map(_entry, paths))
-    return {path.relative_to(folder).as_posix(): entry for path, entry in zip(paths, entries, strict=True)}
+        files = list(threads.map(lambda path: written.get(path) or _reread(path), paths))
+    return {file.path.relative_to(folder).as_posix(): {"sha256": file.sha256, "size": file.size} for file in files}
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    """Of a file whose bytes are on disk when this returns."""
+def _reread(path: Path) -> Written:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    return {"sha256": digest, "size": path.stat().st_size}
+    return Written(path, digest, path.stat().st_size)
 
 
 def _sync(folder: Path) -> None:

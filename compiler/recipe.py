@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from compiler.errors import RecipeError
 from compiler.part import Part
 from compiler.recipe_asking import Asking, ClosedBook, Necessity, Shortcut, TeacherPolicy
+from compiler.recipe_split import Split
 from compiler.select import check_select
 
 K = 1024
@@ -138,6 +139,8 @@ class Recipe(Part):
     """Weights by environment: the largest dataset in these proportions is published. Empty: everything."""
     decontamination: Decontamination | None = None
     """Evaluation sets that nothing may overlap with."""
+    split: Split | None = None
+    """None: one split, `train`."""
     formats: tuple[Format, ...] = ("acc",)
     """`acc` and the canonical Parquet are always written."""
     reasoning_form: Literal["think", "field"] = "think"

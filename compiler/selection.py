@@ -1,6 +1,7 @@
 """Which built examples are published, and in which order: decided over the whole dataset, in key order.
 
-First duplicates, then caps, then the mixture; an example is dropped by the first that meets it. The index lies in
+First duplicates, then caps, then the mixture; an example is dropped by the first that meets it. What is left is
+divided into train and validation where the recipe asks for it. The index lies in
 a SQLite file of the temporary folder, so that memory does not grow with the dataset.
 """
 
@@ -16,6 +17,7 @@ from compiler.drops import Drop, ExampleReason
 from compiler.example import CONFIGS, Example
 from compiler.recipe import NearDuplicates, Recipe
 from compiler.sketch import BINS, similarity
+from compiler.split import SIDES, Side, divide
 
 BAND = 8
 """Sketch bins in one band: two examples are compared when a whole band is equal (at 0.9: all but 1 in 10,000)."""
@@ -24,8 +26,8 @@ _WORD = re.compile(r"\w+")
 
 TABLES = """
 CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER, trajectory TEXT,
-    fingerprint TEXT, grp TEXT, answer TEXT, question TEXT, sources TEXT, sketch TEXT,
-    turns_at INTEGER, turns INTEGER, reason TEXT);
+    fingerprint TEXT, grp TEXT, answer TEXT, question TEXT, sources TEXT, units BLOB,
+    sketch TEXT, turns_at INTEGER, turns INTEGER, reason TEXT, split TEXT);
 CREATE TABLE drops (trajectory TEXT, stage TEXT, reason TEXT, words TEXT);
 CREATE TABLE trajectories (id TEXT);
 CREATE TABLE kept (fingerprint TEXT PRIMARY KEY, trajectory TEXT) WITHOUT ROWID;
@@ -39,6 +41,8 @@ class Selection:
 
     def __init__(self, shards: Sequence[Path], at: Path):
         self._shards = shards
+        self.sides: dict[str, Side] = {}
+        """By config, where the recipe asks for splits."""
         self._db = sqlite3.connect(at, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
@@ -57,11 +61,12 @@ class Selection:
             for e in map(orjson.loads, lines):
                 self._db.execute(
                     "INSERT INTO entries VALUES (:config, :key, :shard, :offset, :length, :trajectory, :fingerprint,"
-                    " :group, :answer, :question, :sources, :sketch, :turns_at, :turns, NULL)",
+                    " :group, :answer, :question, :sources, :units, :sketch, :turns_at, :turns, NULL, NULL)",
                     {
                         **e,
                         "shard": number,
                         "sources": " ".join(e["sources"]),
+                        "units": orjson.dumps(e["units"]),
                         "turns_at": e["turns"][0],
                         "turns": e["turns"][1],
                     },
@@ -96,6 +101,8 @@ class Selection:
                 uses = [("group", f"{config} {group}"), *(("source", s) for s in needs)]
                 self._keep(entry, trajectory, mark, bands, uses)
         self._mix(recipe)
+        if recipe.split is not None:
+            self._divide(recipe.split.validation)
         self._db.execute("COMMIT")
 
     def _twin(self, fingerprint: str) -> str | None:
@@ -142,23 +149,40 @@ class Selection:
             for entry, trajectory in rows[share:]:
                 self._reject(entry, trajectory, "mixture", f"the mixture takes {share} of {config}")
 
+    def _divide(self, share: float) -> None:
+        query = "SELECT rowid, units FROM entries WHERE config = ? AND reason IS NULL ORDER BY key"
+        self._db.execute("UPDATE entries SET split = ? WHERE reason IS NULL", SIDES[:1])
+        for config in sorted(CONFIGS.values()):
+            rows = ((id, orjson.loads(units)) for id, units in self._db.cursor().execute(query, (config,)))
+            side, validation = divide(self._db, rows, share)
+            if side.clusters:
+                self.sides[config] = side
+                ids = ((id,) for id in validation)
+                self._db.executemany(f"UPDATE entries SET split = '{SIDES[1]}' WHERE rowid = ?", ids)
+
     def _reject(self, entry: int, trajectory: str, reason: ExampleReason, words: str) -> None:
         self._db.execute("UPDATE entries SET reason = ? WHERE rowid = ?", (reason, entry))
         self._drop(Drop(trajectory=trajectory, stage="example", reason=reason, words=words))
 
     def examples(self) -> Iterator[tuple[Example, bytes]]:
-        """What is published, by config and then key, each with its line of the baseline (empty where not asked)."""
+        """What is published, by config, split and then key, each with its line of the baseline (empty where not asked).
+
+        Its split is what the recipe asks for; the task's own where it asks for none.
+        """
         with ExitStack() as stack:
             files = [
                 tuple(stack.enter_context(open(shard / name, "rb")) for name in ("examples.jsonl", "turns.jsonl"))
                 for shard in self._shards
             ]
-            query = "SELECT shard, offset, length, turns_at, turns FROM entries WHERE reason IS NULL"
-            for shard, offset, length, turns_at, turns in self._db.execute(f"{query} ORDER BY config, key"):
+            query = "SELECT shard, offset, length, turns_at, turns, split FROM entries WHERE reason IS NULL"
+            for shard, offset, length, turns_at, turns, split in self._db.execute(
+                f"{query} ORDER BY config, split, key"
+            ):
                 examples, baseline = files[shard]
                 examples.seek(offset)
                 baseline.seek(turns_at)
-                yield Example.model_validate_json(examples.read(length)), baseline.read(turns)
+                example = Example.model_validate_json(examples.read(length))
+                yield example if split is None else example.model_copy(update={"split": split}), baseline.read(turns)
 
     def drops(self) -> Iterator[Drop]:
         query = "SELECT trajectory, stage, reason, words FROM drops ORDER BY trajectory, stage, reason"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from compiler.asking import Asker
+from compiler.asking import Asker, Outcome
 from compiler.build import outcomes
 from compiler.candidate import Candidate
 from compiler.drops import Drop, Dropped
@@ -25,6 +25,8 @@ from compiler.formats.agent import baseline
 from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.renderings import Renderings
+from compiler.siblings import Siblings
+from compiler.split import units_of
 from compiler.tokens import load_tokenizer
 from envs.blobs import BlobStore
 from envs.frozen import Frozen, content_hash
@@ -51,6 +53,8 @@ class Entry(Frozen):
     question: str
     sources: tuple[str, ...]
     """Blobs of the needed pieces."""
+    units: tuple[str, ...]
+    """What may stand in train or in validation only (compiler.split)."""
     sketch: str
     offset: int
     length: int
@@ -72,6 +76,7 @@ def compile_shard(
     known: Renderings,
     progress: Progress | None = None,
     asker: Asker | None = None,
+    siblings: Siblings | None = None,
 ) -> Summary:
     """Writes `folder`, which appears whole or not at all. An existing one is kept: it is the same."""
     if (folder / "done.json").exists():
@@ -81,7 +86,8 @@ def compile_shard(
     try:
         with ThreadPoolExecutor(THREADS) as threads:
             renderer = Renderer(blobs, load_tokenizer(recipe.tokenizer), known, threads)
-            summary = _write(recipe, candidates, renderer, temporary, progress, asker)
+            found = outcomes(recipe, candidates, renderer, asker, siblings)
+            summary = _write(recipe, found, temporary, progress)
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -92,14 +98,7 @@ def compile_shard(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(
-    recipe: Recipe,
-    candidates: Iterable[Candidate],
-    renderer: Renderer,
-    folder: Path,
-    progress: Progress | None,
-    asker: Asker | None,
-) -> Summary:
+def _write(recipe: Recipe, found: Iterable[Outcome], folder: Path, progress: Progress | None) -> Summary:
     selected = built = offset = 0
     dropped: Counter[str] = Counter()
     with (
@@ -109,7 +108,7 @@ def _write(
         open(folder / "turns.jsonl", "wb") as turns,
         open(folder / "trajectories.txt", "w") as trajectories,
     ):
-        for candidate, outcome in outcomes(recipe, candidates, renderer, asker):
+        for candidate, outcome in found:
             selected += 1
             trajectories.write(candidate.trajectory.id + "\n")
             if isinstance(outcome, Dropped):
@@ -125,7 +124,7 @@ def _write(
                 if "agent_sft" in recipe.formats:
                     row = orjson.dumps(baseline(candidate.trajectory)) + b"\n"
                     kept = (turns.tell(), turns.write(row))
-                entry = _entry(outcome, recipe.seed, offset, len(line), kept)
+                entry = _entry(outcome, recipe, offset, len(line), kept)
                 index.write(orjson.dumps(entry.model_dump()) + b"\n")
                 built += 1
                 offset += len(line)
@@ -136,9 +135,9 @@ def _write(
     return summary
 
 
-def _entry(example: Example, seed: int, offset: int, length: int, turns: tuple[int, int]) -> Entry:
+def _entry(example: Example, recipe: Recipe, offset: int, length: int, turns: tuple[int, int]) -> Entry:
     needed = sorted(p.rendered for p in example.pieces if p.role == "needed")
-    order = hashlib.sha256(f"{seed}|{example.trajectory_hash}".encode()).hexdigest()
+    order = hashlib.sha256(f"{recipe.seed}|{example.trajectory_hash}".encode()).hexdigest()
     return Entry(
         key=f"{order}|{example.trajectory}",
         config=example.config,
@@ -149,6 +148,7 @@ def _entry(example: Example, seed: int, offset: int, length: int, turns: tuple[i
         answer=hashlib.sha256(example.ground_truth.encode()).hexdigest(),
         question=example.question,
         sources=tuple(sorted({p.blob for p in example.pieces if p.role == "needed"})),
+        units=units_of(example, recipe.split),
         sketch=example.sketch,
         offset=offset,
         length=length,

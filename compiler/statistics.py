@@ -8,7 +8,7 @@ from compiler.example import Example
 BIN = 1024
 """Tokens in one bin of the length histogram."""
 
-_TIERS = {tier: f"tier {tier}" for tier in range(4)}
+_TIERS = {tier: f"tier {tier}" for tier in range(5)}
 
 
 class Statistics:

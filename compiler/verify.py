@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from compiler.verify_formats import checks, format_rows, target
 from compiler.verify_render import Recount, conversation, defused, recounter, rendered
+from compiler.verify_split import Apart, Stem, stems
 from envs.blobs import BlobMissing, BlobStore
 from envs.frozen import Frozen
 
@@ -54,6 +55,7 @@ def verify(version_dir: Path, blobs: BlobStore, tokenizer_json: Path | None = No
     check = _Rows(manifest, blobs, recounter(manifest["tokenizer"]["name"], tokenizer_json))
     for config in manifest["statistics"]["examples"]:
         faults += _readable(config, check.config(version_dir, config))
+    faults += check.sums()
     faults += _readable("accounts", _accounts(version_dir, manifest, check))
     return Report(
         version=version,
@@ -118,6 +120,7 @@ class _Rows:
         self._recipe = manifest["recipe"]
         self._blobs = blobs
         self._count = recount.count
+        self._apart = Apart(manifest)
         self._formats = checks(self._recipe, recount.decode)
         self.examples: Counter[str] = Counter()
         self.trajectories: set[str] = set()
@@ -125,20 +128,29 @@ class _Rows:
         self.tokens = 0
 
     def config(self, folder: Path, config: str) -> Iterator[Fault]:
-        with open(folder / f"{config}_data.jsonl", "rb") as lines:
-            for row in _canonical(folder, config):
+        for stem in stems(self._recipe, config):
+            if stem.split is None or self._manifest["splits"][config][stem.split]:
+                yield from self._rows(folder, config, stem)
+
+    def _rows(self, folder: Path, config: str, stem: Stem) -> Iterator[Fault]:
+        rows = 0
+        with open(folder / stem.released, "rb") as lines:
+            for rows, row in enumerate(_canonical(folder, stem.name), 1):
                 self.examples[config] += 1
                 self.trajectories.add(row["trajectory"])
-                for what in self._example(row, config):
+                for what in [*self._example(row, config), *self._apart.row(row, stem.split)]:
                     yield Fault(where=row["id"], what=what)
                 line = lines.readline()
                 if not line or json.loads(line) != _released(row):
-                    yield Fault(where=f"{config}_data.jsonl", what=f"row {self.examples[config]} is not {row['id']}")
+                    yield Fault(where=stem.released, what=f"row {rows} is not {row['id']}")
             if lines.readline():
-                yield Fault(where=f"{config}_data.jsonl", what="more rows than examples")
+                yield Fault(where=stem.released, what="more rows than examples")
         for name in self._recipe["formats"]:
             if name != "acc":
-                yield from self._format(folder, name, config)
+                yield from self._format(folder, name, stem.name)
+
+    def sums(self) -> Iterator[Fault]:
+        yield from (Fault(where="manifest.json", what=what) for what in self._apart.sums())
 
     def _format(self, folder: Path, name: str, config: str) -> Iterator[Fault]:
         for row, example in zip_longest(format_rows(folder, name, config), _canonical(folder, config)):

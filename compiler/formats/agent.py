@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from compiler.formats.portion import Portion
 from compiler.formats.writer import JsonLines
 from rollout.trajectory import Trajectory
 
@@ -21,5 +22,5 @@ def baseline(trajectory: Trajectory) -> dict[str, Any]:
 class BaselineWriter(JsonLines):
     """`agent_sft/<config>.jsonl`."""
 
-    def __init__(self, folder: Path, config: str):
-        super().__init__(folder / "agent_sft" / f"{config}.jsonl")
+    def __init__(self, folder: Path, portion: Portion):
+        super().__init__(folder / "agent_sft" / f"{portion.stem}.jsonl")

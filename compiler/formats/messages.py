@@ -7,6 +7,7 @@ import orjson
 
 from compiler.chat import target_text
 from compiler.example import Example
+from compiler.formats.portion import Portion
 from compiler.formats.writer import JsonLines
 
 ReasoningForm = Literal["think", "field"]
@@ -23,8 +24,8 @@ def messages(example: Example, prompt: str, form: ReasoningForm) -> list[dict[st
 class MessagesWriter(JsonLines):
     """`messages/<config>.jsonl`: `messages` and nothing else, as the OpenAI fine-tuning format demands."""
 
-    def __init__(self, folder: Path, config: str, form: ReasoningForm):
-        super().__init__(folder / "messages" / f"{config}.jsonl")
+    def __init__(self, folder: Path, portion: Portion, form: ReasoningForm):
+        super().__init__(folder / "messages" / f"{portion.stem}.jsonl")
         self._form = form
 
     def write(self, example: Example, prompt: str) -> None:
@@ -34,8 +35,8 @@ class MessagesWriter(JsonLines):
 class SwiftWriter(JsonLines):
     """`ms_swift/<config>.jsonl`: `messages`, with `solution` for reward functions."""
 
-    def __init__(self, folder: Path, config: str):
-        super().__init__(folder / "ms_swift" / f"{config}.jsonl")
+    def __init__(self, folder: Path, portion: Portion):
+        super().__init__(folder / "ms_swift" / f"{portion.stem}.jsonl")
 
     def write(self, example: Example, prompt: str) -> None:
         self.add({"messages": messages(example, prompt, "think"), "solution": example.ground_truth})
@@ -44,13 +45,13 @@ class SwiftWriter(JsonLines):
 class FactoryWriter(JsonLines):
     """`llama_factory/<config>.jsonl`, and an entry in `llama_factory/dataset_info.json`."""
 
-    def __init__(self, folder: Path, config: str):
-        super().__init__(folder / "llama_factory" / f"{config}.jsonl")
+    def __init__(self, folder: Path, portion: Portion):
+        super().__init__(folder / "llama_factory" / f"{portion.stem}.jsonl")
         info = folder / "llama_factory" / "dataset_info.json"
         entries = orjson.loads(info.read_bytes()) if info.exists() else {}
         tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
-        entries[config] = {
-            "file_name": f"{config}.jsonl",
+        entries[portion.stem] = {
+            "file_name": f"{portion.stem}.jsonl",
             "formatting": "sharegpt",
             "columns": {"messages": "messages"},
             "tags": tags,

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from compiler.chat import Chat, target_text
 from compiler.example import Example
+from compiler.formats.portion import Portion
 from compiler.formats.writer import ParquetRows
 from compiler.tokens import Tokenizer
 
@@ -30,8 +31,8 @@ SCHEMA = pa.schema(
 class TokenisedWriter(ParquetRows):
     """`tokenised/<config>-00000.parquet`."""
 
-    def __init__(self, folder: Path, config: str, tokenizer: Tokenizer, chat: Chat, budget: int):
-        super().__init__(folder / "tokenised", config, SCHEMA)
+    def __init__(self, folder: Path, portion: Portion, tokenizer: Tokenizer, chat: Chat, budget: int):
+        super().__init__(folder / "tokenised", portion.stem, SCHEMA)
         self._tokenizer = tokenizer
         self._chat = chat
         self._packs = Packs(budget)

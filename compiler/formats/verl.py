@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from compiler.example import Example
+from compiler.formats.portion import Portion
 from compiler.formats.writer import ParquetRows
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -25,9 +26,9 @@ SCHEMA = pa.schema(
 class VerlWriter(ParquetRows):
     """`verl/<config>-00000.parquet`."""
 
-    def __init__(self, folder: Path, config: str):
-        super().__init__(folder / "verl", config, SCHEMA)
-        self._config = config
+    def __init__(self, folder: Path, portion: Portion):
+        super().__init__(folder / "verl", portion.stem, SCHEMA)
+        self._config = portion.config
         self._index = 0
 
     def write(self, example: Example, prompt: str) -> None:
