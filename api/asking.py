@@ -40,6 +40,8 @@ class QueuedAsker:
         self.scorers = scorers
         self.pause = pause
         self.compilation = compilation
+        self.ordered = self.answered = 0
+        """Calls so far: ordered, and waited for to their end. What was known already counts as well."""
 
     def ask(
         self,
@@ -52,6 +54,7 @@ class QueuedAsker:
         blob = self.blobs.put(prompt.encode()).hash
         orders = orders_of(asking, blob, example, candidate, self.scorers, self.compilation)
         self.store.order("generation", orders, compilation=self.compilation)
+        self.ordered += len(orders)
         return partial(self.wait, orders)
 
     def wait(self, orders: Mapping[str, dict[str, Any]]) -> list[Sample]:
@@ -63,6 +66,7 @@ class QueuedAsker:
                 if job.state == "failed":
                     raise Unanswered(f"{job.id}: {job.failure}: {job.error}")
             if all(job.state == "succeeded" for job in found):
+                self.answered += len(found)
                 return [self.sample(job) for job in found]
             if cancelled := {job.id: orders[job.id] for job in found if job.state == "cancelled"}:
                 self.store.order("generation", cancelled, compilation=self.compilation)

@@ -58,7 +58,7 @@ def compile_one(
     try:
         told.now()
         recipe = parse_recipe(compilation.recipe)
-        asker = QueuedAsker(store, blobs, scorers, told.pause, id) if recipe.asked else None
+        asker = told.asker = QueuedAsker(store, blobs, scorers, told.pause, id) if recipe.asked else None
         done = compile_dataset(
             recipe, candidates(store, recipe), blobs, datasets, compilation.dataset, told.progress, asker=asker
         )
@@ -79,7 +79,8 @@ class Told:
         self.store = store
         self.id = id
         self.stopped = stopped
-        self._accounts: dict[str, int] | None = None
+        self.asker: QueuedAsker | None = None
+        self._accounts: dict[str, int] = {}
         self._at = 0.0
 
     def progress(self, read: int, built: int) -> None:
@@ -100,9 +101,12 @@ class Told:
     def now(self) -> None:
         self._at = time.monotonic()
         try:
-            self.store.set_compilation(self.id, "running", accounts=self._accounts)
+            self.store.set_compilation(self.id, "running", accounts=self._accounts | self._calls() or None)
         except Conflict as e:
             raise Interrupted(str(e)) from None
+
+    def _calls(self) -> dict[str, int]:
+        return {"calls": self.asker.ordered, "answered": self.asker.answered} if self.asker else {}
 
     def failed(self, words: str) -> None:
         try:

@@ -30,7 +30,7 @@ async def embedded(service: Service) -> AsyncIterator[None]:
     if settings.redis_url is not None:
         works["pump"] = pump_jobs(service.store, settings.redis_url)
         if not settings.serve_works:
-            concurrency = {"generation": settings.concurrency}  # which workers do not take
+            concurrency = {}
     await asyncio.to_thread(requeue_forgotten, service)
     async with at_work(service, concurrency), beside(works):
         yield

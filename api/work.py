@@ -68,6 +68,7 @@ async def at_work(
             handlers["generation"] = GenerationHandler(
                 service.store, service.blobs, environments, models.pool, admission
             )
+        rollouts = None
         if "rollout" in concurrency:
             handlers["rollout"] = rollouts = RolloutHandler(
                 service.store,
@@ -77,6 +78,7 @@ async def at_work(
                 admission=admission,
                 journals=FolderJournals(settings.journals, fsync=settings.fsync),
             )
+        if {"rollout", "generation"} & concurrency.keys():
             tidying = {"idle pools and journals": tidy(models, rollouts), "reaper": reap_containers(service)}
             await stack.enter_async_context(beside(tidying))
         if "compile_shard" in concurrency:
@@ -115,9 +117,10 @@ async def beside(works: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterato
             await asyncio.wait(tasks)
 
 
-async def tidy(models: Models, rollouts: RolloutHandler) -> None:
+async def tidy(models: Models, rollouts: RolloutHandler | None) -> None:
     while True:
-        await asyncio.to_thread(rollouts.sweep)
+        if rollouts is not None:
+            await asyncio.to_thread(rollouts.sweep)
         await asyncio.sleep(IDLE_SECONDS / 10)
         await models.close_idle()
 

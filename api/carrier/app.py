@@ -13,8 +13,13 @@ from api.carrier.process import worked
 from api.settings import read_settings
 from rollout.runs import JobKind
 
-QUEUES: dict[JobKind, str] = {"rollout": "trajc.rollouts", "compile_shard": "trajc.compile"}
-"""Compilation is CPU work and has workers, and so a queue, of its own."""
+QUEUES: dict[JobKind, str] = {
+    "rollout": "trajc.rollouts",
+    "generation": "trajc.generation",
+    "compile_shard": "trajc.compile",
+}
+"""Each kind has workers of its own: compilation is CPU work, and a compilation that waits for its model calls must not
+wait behind the rollouts of others."""
 TASK = "trajc.work"
 
 

@@ -1,6 +1,6 @@
 """`trajc worker`: a Celery worker around an engine.
 
-Rollouts wait, so theirs are threads around one loop and one engine. Compilations compute, so theirs are processes:
+Rollouts and model calls wait, so theirs are threads around one loop and one engine. Compilations compute, so theirs are processes:
 each child makes its loop, its store and its engine after the fork, since none of these survives one.
 """
 
@@ -28,8 +28,8 @@ from rollout.runs import JobKind
 
 log = logging.getLogger(__name__)
 
-Work = Literal["rollouts", "compile"]
-KINDS: dict[Work, JobKind] = {"rollouts": "rollout", "compile": "compile_shard"}
+Work = Literal["rollouts", "generation", "compile"]
+KINDS: dict[Work, JobKind] = {"rollouts": "rollout", "generation": "generation", "compile": "compile_shard"}
 
 
 def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
@@ -43,15 +43,15 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     kind = KINDS[work]
     watch = Watch()
-    if work == "rollouts":
-        hold(WorkerProcess(settings, kind, concurrency, compile_claim))
-    else:
+    if work == "compile":
         children_hold(settings, kind, watch)
+    else:
+        hold(WorkerProcess(settings, kind, concurrency, compile_claim))
     worker = Hands(
         app=application(),
         hostname=f"{work}-{os.getpid()}@{socket.gethostname()}",
         queues=[QUEUES[kind]],
-        pool="threads" if work == "rollouts" else "prefork",
+        pool="prefork" if work == "compile" else "threads",
         concurrency=concurrency,
         loglevel="WARNING",
         quiet=True,

@@ -3,6 +3,7 @@
 import typer
 
 from api.cli import (
+    cancel_command,
     compile_commands,
     dataset_commands,
     machine_commands,
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(machine_commands.serve)
 app.command()(run_commands.run)
 app.command("compile")(compile_commands.compile_dataset)
+app.command()(cancel_command.cancel)
 app.command()(dataset_commands.verify)
 app.command()(dataset_commands.pull)
 app.add_typer(task_commands.app, name="tasks")

@@ -60,8 +60,14 @@ def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]
 
 
 def follow(client: "Client", id: str) -> Any:
-    while (compilation := client.get(f"/v1/compilations/{id}"))["state"] in ("queued", "running"):
-        time.sleep(POLL_SECONDS)
+    """Until it has ended. Where models are asked, their calls are the long part."""
+    from api.cli.progress import bar
+
+    with bar(id, "model calls") as tell:
+        while (compilation := client.get(f"/v1/compilations/{id}"))["state"] in ("queued", "running"):
+            if calls := (compilation["accounts"] or {}).get("calls"):
+                tell(compilation["accounts"]["answered"], calls)
+            time.sleep(POLL_SECONDS)
     return compilation
 
 

@@ -1,4 +1,4 @@
-"""`trajc worker rollouts` and `trajc worker compile`: processes that do what a service with Redis queues."""
+"""`trajc worker rollouts`, `generation` and `compile`: processes that do what a service with Redis queues."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,16 @@ def rollouts(
 ) -> None:
     """Run rollouts. SIGTERM ends it within TRAJC_SHUTDOWN_SECONDS; what is not done by then is handed back."""
     work("rollouts", concurrency or settings().concurrency)
+
+
+@app.command()
+def generation(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Model calls in flight at once. Default: TRAJC_CONCURRENCY.")
+    ] = None,
+) -> None:
+    """Ask the models of recipes (teachers, audits) and score what they reply. SIGTERM ends it as it does rollouts."""
+    work("generation", concurrency or settings().concurrency)
 
 
 @app.command()

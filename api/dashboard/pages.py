@@ -64,6 +64,12 @@ async def act(id: str, action: Literal["pause", "resume", "cancel", "seal"], ser
     return RedirectResponse(f"/runs/{id}", 303)
 
 
+@router.post("/compilations/{id}/cancel")
+async def cancel_compilation(id: str, service: TheService) -> Response:
+    await asyncio.to_thread(service.store.cancel_compilation, id)
+    return RedirectResponse("/", 303)
+
+
 @router.get("/rollouts")
 async def rollouts(
     service: TheService,

@@ -54,6 +54,12 @@ async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
     return asdict(await asyncio.to_thread(service.store.compilation, id))
 
 
+@router.post("/{id}/cancel")
+async def cancel(id: str, service: TheService) -> dict[str, Any]:
+    """End it for good; nothing is published. What models have replied is kept for the next compilation."""
+    return asdict(await asyncio.to_thread(service.store.cancel_compilation, id))
+
+
 def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
     """Raises `RecipeError`, `Problem` where it asks nobody, or `NotFound` for a run that is not there."""
     given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}

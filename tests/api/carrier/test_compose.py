@@ -13,7 +13,7 @@ from api.cli import app
 from api.settings import Settings, variable
 
 ROOT = Path(__file__).parents[3]
-OURS = ("api", "worker-rollouts", "worker-compile")
+OURS = ("api", "worker-rollouts", "worker-generation", "worker-compile")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def test_each_command_exists_with_its_options(services: Any) -> None:
     assert {name: parse(services[name]["command"]) for name in OURS} == {
         "api": {"host": None, "port": None},
         "worker-rollouts": {"concurrency": 256},
+        "worker-generation": {"concurrency": 64},
         "worker-compile": {"concurrency": 2},
     }
 
@@ -62,9 +63,9 @@ def test_what_others_wait_for_has_a_healthcheck(services: Any) -> None:
     assert {name for name, service in services.items() if "healthcheck" in service} == awaited | {"api"}
 
 
-def test_the_docker_socket_is_the_rollout_workers_alone(services: Any) -> None:
+def test_the_docker_socket_is_for_those_alone_who_run_and_score_rollouts(services: Any) -> None:
     having = [name for name, service in services.items() if "docker.sock" in str(service.get("volumes"))]
-    assert having == ["worker-rollouts"]
+    assert having == ["worker-rollouts", "worker-generation"]
 
 
 def test_workers_get_longer_to_end_than_they_take(services: Any) -> None:
@@ -82,7 +83,7 @@ def test_no_secret_stands_in_it(services: Any) -> None:
             if re.search("KEY|PASSWORD|DATABASE_URL", name):
                 named += 1
                 assert re.search(r"\$\{[A-Z_]+:[?-]", value), f"{name} is given in plain words"
-    assert named == 8
+    assert named == 10
 
 
 def test_only_this_machine_reaches_the_service(services: Any) -> None:
