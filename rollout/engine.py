@@ -9,9 +9,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,8 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from envs.errors import FailureClass, TrajcError
 from envs.score import Score
 from rollout.database import StepClock
+from rollout.endings import Ending
 from rollout.runs import Applied, Claim, JobKind
 from rollout.store import Store
+from rollout.together import Together
 from rollout.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Stopped:
 
 
 Outcome = Done | Broken | Stopped
+_Told = tuple[Ending, Callable[[], None] | None]
 
 
 class Handler(Protocol):
@@ -118,6 +121,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
+        self._end_together: Together[_Told, Applied] = Together(self._end_now, self._threads)
 
     @property
     def running(self) -> int:
@@ -183,6 +187,7 @@ class Engine:
                 self._end(claim, "stopping")
             if self._running:
                 await asyncio.wait(self._running.values(), timeout=self.timing.close)
+            await self._end_together.idle(self.timing.close)
             self._threads.shutdown(wait=False)
 
     def _look(self) -> None:
@@ -272,30 +277,41 @@ class Engine:
         """A database that is away for a moment loses no result."""
         give_up = time.monotonic() + 4 * self.timing.lease
         pause = 0.1
+        ending = await self._ending(claim, outcome)
+        then = outcome.then if isinstance(outcome, Done) and ending.outcome == "succeeded" else None
         while True:
             try:
-                return await self._call(self._tell_now, claim, outcome)
+                return await self._end_together((ending, then))
             except SQLAlchemyError as e:
                 if time.monotonic() > give_up:
                     raise
                 log.warning("%s: the store does not take its result, trying again: %s", claim.job, e)
-            except OSError as e:
-                log.exception("%s: its trajectory could not be kept", claim.job)
-                outcome = Broken("environment_error", f"the trajectory could not be kept: {e}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
 
-    def _tell_now(self, claim: Claim, outcome: Outcome) -> Applied:
+    async def _ending(self, claim: Claim, outcome: Outcome) -> Ending:
+        """What to tell the store, with the trajectory kept."""
         match outcome:
-            case Done(trajectory, score, result, then):
-                applied = self.store.finish(claim, trajectory, score, result)
-                if then is not None and applied != "superseded":
-                    then()
-                return applied
-            case Broken(failure, words, partial, permanent):
-                return self.store.fail(claim, failure, words, partial, permanent=permanent)
-            case Stopped(partial):
-                return self.store.release(claim, partial if self._gone.get(claim) == "cancelled" else None)
+            case Done(trajectory, score, result):
+                ending = Ending(claim, "succeeded", score=score, result=result)
+            case Broken(failure, words, trajectory, permanent):
+                ending = Ending(claim, "failed", failure=failure, words=words, permanent=permanent)
+            case Stopped(trajectory):
+                trajectory = trajectory if self._gone.get(claim) == "cancelled" else None
+                ending = Ending(claim, "released")
+        try:
+            return ending if trajectory is None else replace(ending, kept=await self._call(self.store.keep, trajectory))
+        except OSError as e:
+            log.exception("%s: its trajectory could not be kept", claim.job)
+            words = f"the trajectory could not be kept: {e}"
+            return Ending(claim, "failed", failure="environment_error", words=words)
+
+    def _end_now(self, asked: Sequence[_Told]) -> list[Applied | Exception]:
+        told = self.store.end([ending for ending, _ in asked])
+        for (_, then), applied in zip(asked, told, strict=True):
+            if then is not None and applied in ("applied", "repeated", "cancelled"):
+                then()
+        return told
 
     async def _beat(self) -> None:
         """Renew the leases held here; take back those of workers that are silent."""

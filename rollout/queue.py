@@ -1,4 +1,4 @@
-"""The durable queue: claims, leases, and results that only the holder of the current attempt can write.
+"""The durable queue: claims and leases; how attempts end is told by `endings`.
 
 `(job, attempt)` is the fence. A claim raises the attempt; every later write names it and asks that the job is
 still running under it, so that a message delivered twice, a late first attempt or a second worker can neither
@@ -10,24 +10,17 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from envs.errors import FailureClass
-from envs.score import Score
 from rollout import queue_sql
-from rollout.ids import trajectory_id
+from rollout.endings import Endings
 from rollout.queue_sql import QUEUED, RUNNING
-from rollout.requeue import LONGEST_DELAY, delay_after
-from rollout.runs import Applied, Claim, JobKind, RunSpec
-from rollout.schema import attempts, jobs, runs
-from rollout.store_runs import Runs
-from rollout.store_trajectories import Trajectories
-from rollout.trajectory import Trajectory
+from rollout.requeue import LONGEST_DELAY
+from rollout.runs import Claim, JobKind
+from rollout.schema import jobs
 
 Gone = Literal["cancelled", "lost"]
 
-_FREE: dict[str, Any] = {"owner": None, "lease_expires": None}
 
-
-class Queue(Runs, Trajectories):
+class Queue(Endings):
     def claim(
         self, worker: str, kinds: Sequence[JobKind], n: int, now: float, lease_seconds: float
     ) -> tuple[Claim, ...]:
@@ -94,34 +87,6 @@ class Queue(Runs, Trajectories):
         with self.write() as c:
             return c.execute(jobs.update().where(held).values(result=result)).rowcount == 1
 
-    def finish(
-        self,
-        claim: Claim,
-        trajectory: Trajectory | None = None,
-        score: Score | None = None,
-        result: dict[str, Any] | None = None,
-    ) -> Applied:
-        """The job succeeded. Only `applied` changed it; see `Applied` for the others."""
-        values = {"state": "succeeded", "result": result}
-        return self._end(claim, values, "succeeded", None, "", trajectory, score)
-
-    def fail(
-        self,
-        claim: Claim,
-        failure: FailureClass,
-        words: str,
-        partial: Trajectory | None = None,
-        *,
-        permanent: bool = False,
-    ) -> Applied:
-        """The attempt failed: the job is queued again where `delay_after` says so, else the failure stands."""
-        return self._end(claim, {}, "failed", failure, words, partial, None, permanent)
-
-    def release(self, claim: Claim, partial: Trajectory | None = None) -> Applied:
-        """Hand the job back, unharmed, for another worker to claim at once."""
-        values = {"state": "queued", "next_attempt_at": 0.0}
-        return self._end(claim, values, "released", None, "", partial, None)
-
     def reap_expired(self, now: float) -> tuple[str, ...]:
         """Take back the jobs whose lease ran out: `worker_lost`, tried again within a bound of its own.
 
@@ -136,10 +101,7 @@ class Queue(Runs, Trajectories):
                 .limit(500)
                 .with_for_update(skip_locked=True)
             ).all()
-            for row in expired:
-                words = f"worker {row.owner} has not been heard of since {row.heartbeat:.0f} (lease ran out)"
-                self._settle(c, row, now, {}, "failed", "worker_lost", words, None, False)
-            self.emit(c, now, *(("rollout.lost", r.run_id, r.id, {"attempt": r.attempt}) for r in expired))
+            self._lose(c, expired, now)
         if expired:
             self.queued()
         self.finish_runs()
@@ -185,117 +147,3 @@ class Queue(Runs, Trajectories):
 
     def _emit_running(self, c: sa.Connection, now: float, claims: Sequence[Claim]) -> None:
         self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
-
-    def _end(
-        self,
-        claim: Claim,
-        values: dict[str, Any],
-        outcome: str,
-        failure: FailureClass | None,
-        words: str,
-        trajectory: Trajectory | None,
-        score: Score | None,
-        permanent: bool = False,
-    ) -> Applied:
-        blob = None if trajectory is None else self._keep(trajectory)
-        with self.write() as c:
-            now = self.now()
-            row = c.execute(queue_sql.JOB_LOCKED, {"p_job": claim.job}).one_or_none()
-            stands = _standing(row, claim)
-            if stands == "repeated" or stands == "superseded" or row is None:
-                return stands
-            kept = None
-            if trajectory is not None and blob is not None and row.trajectory_id != trajectory.id:
-                kept = trajectory.id
-                partial = outcome != "succeeded" or stands == "cancelled"
-                self._insert_trajectory(c, trajectory, blob, partial, now, row.reference_hash)
-                if score is not None and not partial:
-                    self._append_score(c, kept, score, now)
-            if stands == "cancelled":
-                self._record_attempt(c, row, claim.worker, now, "cancelled", None, words, kept)
-                if kept is not None:
-                    c.execute(queue_sql.END_JOB, {"p_job": claim.job, "trajectory_id": kept})
-                return stands
-            state = self._settle(c, row, now, values, outcome, failure, words, kept, permanent)
-            data = {"attempt": claim.attempt, "failure": failure, "trajectory": kept, "state": state}
-            self.emit(c, now, (f"{claim.kind}.{outcome}", claim.run, claim.job, data))
-        if state == "queued":
-            self.queued()
-        elif claim.run is not None:
-            self.finish_runs(claim.run)
-        return "applied"
-
-    def _settle(
-        self,
-        c: sa.Connection,
-        row: sa.Row[Any],
-        now: float,
-        values: dict[str, Any],
-        outcome: str,
-        failure: FailureClass | None,
-        words: str,
-        kept: str | None,
-        permanent: bool,
-    ) -> str:
-        """End the running attempt of `row`: its history, and where the job stands now. Returns that state."""
-        values = _FREE | values
-        words = words.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL in a text
-        if failure is not None:
-            values |= self._after_failure(c, row, now, failure, words, permanent)
-        if values["state"] != "queued":
-            values["finished"] = now
-        if kept is not None:
-            values["trajectory_id"] = kept
-        c.execute(queue_sql.END_JOB, values | {"p_job": row.id})
-        self._record_attempt(c, row, row.owner, now, outcome, failure, words, kept)
-        return str(values["state"])
-
-    def _after_failure(
-        self, c: sa.Connection, row: sa.Row[Any], now: float, failure: FailureClass, words: str, permanent: bool
-    ) -> dict[str, Any]:
-        alike = sa.select(sa.func.count()).where(
-            attempts.c.job_id == row.id, attempts.c.failure == failure, attempts.c.attempt > row.attempts_forgiven
-        )
-        spec = sa.select(runs.c.spec).where(runs.c.id == row.run_id)
-        found = c.execute(spec).scalar_one_or_none()
-        bound = RunSpec.model_validate(found).max_attempts if found else RunSpec.model_fields["max_attempts"].default
-        delay = delay_after(failure, c.execute(alike).scalar_one() + 1, bound, permanent=permanent)
-        if delay is None:
-            return {"state": "failed", "failure": failure, "error": words}
-        return {"state": "queued", "next_attempt_at": now + delay if delay else 0.0}
-
-    def _record_attempt(
-        self,
-        c: sa.Connection,
-        row: sa.Row[Any],
-        worker: str,
-        now: float,
-        outcome: str,
-        failure: FailureClass | None,
-        words: str,
-        kept: str | None,
-    ) -> None:
-        values = {
-            "job_id": row.id,
-            "attempt": row.attempt,
-            "worker": worker,
-            "started": row.claimed,
-            "ended": now,
-            "outcome": outcome,
-            "failure": failure,
-            "error": words,
-            "trajectory_id": kept,
-        }
-        self.insert_new(c, attempts, [values])
-
-
-def _standing(row: sa.Row[Any] | None, claim: Claim) -> Applied:
-    if row is None or row.attempt != claim.attempt:
-        return "superseded"
-    if row.state == "running":
-        return "applied" if row.owner == claim.worker else "superseded"
-    if row.state == "cancelled":
-        return "repeated" if row.trajectory_id == trajectory_id(claim.job, claim.attempt) else "cancelled"
-    if row.state == "queued":
-        return "superseded"  # taken back from a worker that was taken for lost, or handed back
-    return "repeated"

@@ -70,7 +70,23 @@ TAKE_ONE = _take(
     )
 )
 
-JOB_LOCKED = jobs.select().where(_job.id == sa.bindparam("p_job", type_=sa.Text)).with_for_update()
+JOBS_LOCKED: sa.Select[Any] = (
+    sa.select(
+        _job.id,
+        _job.kind,
+        _job.run_id,
+        _job.reference_hash,
+        _job.state,
+        _job.attempt,
+        _job.attempts_forgiven,
+        _job.owner,
+        _job.claimed,
+        _job.trajectory_id,
+    )
+    .where(_job.id.in_(sa.bindparam("p_jobs", expanding=True)))
+    .order_by(_job.id)  # one order for all, so that none waits in a circle
+    .with_for_update()
+)
 END_JOB = jobs.update().where(_job.id == sa.bindparam("p_job", type_=sa.Text))
 """Sets the columns that are handed in beside `p_job`."""
 NO_WORK_LEFT = (

@@ -1,7 +1,7 @@
 """Trajectories, whole in the blobs and as rows to list and filter; the scores beside them; the compiler's input."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -19,19 +19,27 @@ from rollout.trajectory import Trajectory
 TRAJECTORY_MEDIA_TYPE = "application/vnd.trajc.trajectory+json"
 
 
+class Kept(NamedTuple):
+    """A trajectory whose blob is stored, as the row that will name it, less `partial`, `created` and
+    `reference_hash`."""
+
+    row: dict[str, Any]
+
+
 class Trajectories(TaskSets):
     def save_trajectory(
         self, trajectory: Trajectory, reference: Reference | None = None, score: Score | None = None
     ) -> TrajectoryRow:
         """Keep one that no job of ours made (an import). Saving the same id again changes nothing."""
-        blob = self._keep(trajectory)
+        kept = self.keep(trajectory)
         with self._stage([TaskRow(trajectory.task, reference)]) as staged, self.write() as c:
             ((_, reference_hash),) = staged
             now = self.now()
-            row = _row(trajectory, blob, now, native=False, partial=trajectory.stop is None)
+            made = {"partial": trajectory.stop is None, "created": now, "reference_hash": reference_hash}
+            imported = {"run_id": trajectory.run or None, "rollout_id": trajectory.rollout or None}
             there = c.execute(sa.select(trajectories.c.id).where(trajectories.c.id == trajectory.id)).first()
             if there is None:
-                c.execute(trajectories.insert(), row | {"reference_hash": reference_hash})
+                c.execute(trajectories.insert(), kept.row | made | imported)
                 if score is not None:
                     self._append_score(c, trajectory.id, score, now)
                 self.emit(c, now, ("trajectory.saved", None, None, {"trajectory": trajectory.id}))
@@ -150,10 +158,10 @@ class Trajectories(TaskSets):
             self.emit(c, now, ("score.added", None, None, {"trajectory": trajectory, "verdict": score.verdict}))
         return ScoreRow(id, trajectory, score, now)
 
-    def _keep(self, trajectory: Trajectory) -> Blob:
-        """The blob is durable before any row names it."""
+    def keep(self, trajectory: Trajectory) -> Kept:
+        """Store its blob, which is durable before any row names it."""
         data = trajectory.model_dump_json(exclude_defaults=True).encode()
-        return self.blobs.put(data, TRAJECTORY_MEDIA_TYPE)
+        return Kept(_row(trajectory, self.blobs.put(data, TRAJECTORY_MEDIA_TYPE)))
 
     def _candidate(self, row: sa.Row[Any]) -> Candidate:
         score = None if row.score_id is None else _score(row)
@@ -163,16 +171,12 @@ class Trajectories(TaskSets):
         return Trajectory.model_validate(orjson.loads(self.blobs.get(blob)))
 
     def _append_score(self, c: sa.Connection, trajectory: str, score: Score, now: float) -> str:
-        id = self.new_id("sc")
-        c.execute(scores.insert(), {"id": id, "trajectory_id": trajectory, "created": now, **score.model_dump()})
-        return id
+        row = self._score_row(trajectory, score, now)
+        c.execute(scores.insert(), row)
+        return str(row["id"])
 
-    def _insert_trajectory(
-        self, c: sa.Connection, trajectory: Trajectory, blob: Blob, partial: bool, now: float, reference: str | None
-    ) -> None:
-        """One that a job of ours made; `reference` is the hash of what scores it."""
-        row = _row(trajectory, blob, now, native=True, partial=partial)
-        c.execute(trajectories.insert(), row | {"reference_hash": reference})
+    def _score_row(self, trajectory: str, score: Score, now: float) -> dict[str, Any]:
+        return {"id": self.new_id("sc"), "trajectory_id": trajectory, "created": now, **score.model_dump()}
 
 
 _STRETCH = 200
@@ -220,12 +224,12 @@ def _matching(
     return query.order_by(of.id)
 
 
-def _row(trajectory: Trajectory, blob: Blob, now: float, *, native: bool, partial: bool) -> dict[str, Any]:
+def _row(trajectory: Trajectory, blob: Blob) -> dict[str, Any]:
     usage = trajectory.usage
     return {
         "id": trajectory.id,
-        "run_id": trajectory.run if native else trajectory.run or None,
-        "rollout_id": trajectory.rollout if native else trajectory.rollout or None,
+        "run_id": trajectory.run,
+        "rollout_id": trajectory.rollout,
         "attempt": trajectory.attempt,
         "hash": trajectory.hash,
         "blob": blob.hash,
@@ -235,7 +239,6 @@ def _row(trajectory: Trajectory, blob: Blob, now: float, *, native: bool, partia
         "task_group": trajectory.task.group,
         "environment": trajectory.task.environment,
         "model": trajectory.model,
-        "partial": partial,
         "stop": trajectory.stop,
         "turns": len(trajectory.calls),
         "prompt_tokens": usage.prompt_tokens,
@@ -243,7 +246,6 @@ def _row(trajectory: Trajectory, blob: Blob, now: float, *, native: bool, partia
         "cached_tokens": usage.cached_tokens,
         "seconds": trajectory.seconds,
         "source": trajectory.source.kind,
-        "created": now,
     }
 
 
