@@ -66,11 +66,23 @@ class Rollouts(Runs):
 
     def work(self, rollout: str) -> Work:
         """What a worker needs to run it and to score it. Raises `NotFound`."""
+        (work,) = self.works([rollout])
+        if isinstance(work, NotFound):
+            raise work
+        return work
+
+    def works(self, rollouts: Sequence[str]) -> list[Work | NotFound]:
+        """`work` of many, in their order."""
         with self.read() as c:
-            row = c.execute(_WORK, {"p_job": rollout}).one_or_none()
-        if row is None:
-            raise NotFound("rollout", rollout)
-        return Work(row.run_id, Spec.model_validate(row.spec), task_of(row.body), reference_of(row.reference))
+            rows = {row.id: row for row in c.execute(_WORK, {"p_jobs": rollouts})}
+        specs = {row.run_id: row.spec for row in rows.values()}
+        parsed = {run: Spec.model_validate(spec) for run, spec in specs.items()}
+        return [
+            Work(row.run_id, parsed[row.run_id], task_of(row.body), reference_of(row.reference))
+            if (row := rows.get(id)) is not None
+            else NotFound("rollout", id)
+            for id in rollouts
+        ]
 
     def enqueue(self, kind: JobKind, payload: dict[str, Any], *, run: str | None = None, priority: int = 0) -> Job:
         """Queue a job of a kind other than rollout."""
@@ -152,11 +164,11 @@ class Rollouts(Runs):
 _PREFIX: dict[JobKind, str] = {"rollout": "ro", "generation": "gen", "compile_shard": "cs", "eval": "ev"}
 
 _WORK = (
-    sa.select(jobs.c.run_id, runs.c.spec, tasks.c.body, references.c.body.label("reference"))
+    sa.select(jobs.c.id, jobs.c.run_id, runs.c.spec, tasks.c.body, references.c.body.label("reference"))
     .join(runs, runs.c.id == jobs.c.run_id)
     .join(tasks, tasks.c.hash == jobs.c.task_hash)
     .outerjoin(references, (references.c.task_hash == jobs.c.task_hash) & (references.c.hash == jobs.c.reference_hash))
-    .where(jobs.c.id == sa.bindparam("p_job", type_=sa.Text))
+    .where(jobs.c.id.in_(sa.bindparam("p_jobs", expanding=True)))
 )
 
 _ROLLOUTS = (

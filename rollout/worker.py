@@ -24,6 +24,7 @@ from rollout.record import Identity, NoJournal, Record
 from rollout.replay import Diverged, ReplayedJournal, ReplayedModel
 from rollout.runs import Claim, RunSpec, Work
 from rollout.store import Store
+from rollout.together import Together
 from rollout.trajectory import Mark, Trajectory
 
 SCORING_ATTEMPTS = 3
@@ -49,9 +50,10 @@ class RolloutHandler:
         self.service = service
         self.admission = admission or Admission()
         self.journals = journals
+        self._work: Together[str, Work] = Together(store.works)
 
     async def __call__(self, claim: Claim) -> Outcome:
-        work = await asyncio.to_thread(self.store.work, claim.job)
+        work = await self._work(claim.job)
         environment = self.environments.get(work.task.environment)
         if environment is None:
             known = ", ".join(sorted(self.environments)) or "none"
