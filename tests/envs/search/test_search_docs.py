@@ -5,11 +5,13 @@ from pathlib import Path
 import envs
 from envs.search.settings import SearchSettings
 from envs.search.tools import TOOLS
+from envs.search.web.providers import ProviderSettings
 from envs.search.web.settings import WebSettings
 
 PAGE = (Path(envs.__file__).parent.parent / "docs" / "search.md").read_text()
 
 
 def test_every_setting_and_tool_is_described() -> None:
-    names = [*SearchSettings.model_fields, *WebSettings.model_fields, *(f"{tool.name}(" for tool in TOOLS)]
+    fields = [*SearchSettings.model_fields, *WebSettings.model_fields, *ProviderSettings.model_fields]
+    names = [*fields, *(f"{tool.name}(" for tool in TOOLS)]
     assert [name for name in names if f"`{name}" not in PAGE] == []

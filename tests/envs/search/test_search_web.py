@@ -166,7 +166,7 @@ async def test_nothing_is_fetched_afterwards_unless_it_was_asked_for(tmp_path: P
     ],
 )
 async def test_filling_in_is_bounded_and_the_rest_is_counted(
-    tmp_path: Path, site: SmallSite, bounds: dict[str, float], words: str
+    tmp_path: Path, site: SmallSite, bounds: dict[str, Any], words: str
 ) -> None:
     if "fill_seconds" in bounds:
         site.results = [{"url": f"{site.origin}/slow"}, {"url": f"{site.origin}/slow?2"}]
