@@ -49,7 +49,7 @@ async def take_up(
 ) -> tuple["Watch", Mark | None]:
     """How this attempt comes to its session, and what the trajectory says of it: nothing where it begins."""
     turns = earlier.turns
-    if not turns and earlier.standing is None:
+    if not turns and earlier.former is None:
         return Watch(journal), None
     words = f"{len(turns)} turns were replayed"
     if isinstance(environment, Adopts) and isinstance(journal, SessionJournal):
@@ -68,11 +68,11 @@ async def take_up(
 
 async def adopted(environment: Adopts, task: Task, owner: Mapping[str, str], earlier: Earlier) -> Session:
     """The session that an earlier attempt left. Raises `NotAdopted`; what cannot be taken up is removed."""
-    if earlier.standing is None:
-        raise NotAdopted("a tool call was under way, or nothing was noted of it")
+    words = "a tool call was under way, or nothing was noted of it"
     try:
         async with asyncio.timeout(ADOPT_SECONDS):
-            return await environment.adopt(task, owner, earlier.standing)
+            if earlier.standing is not None:
+                return await environment.adopt(task, owner, earlier.standing)
     except TimeoutError:
         words = f"it took longer than {ADOPT_SECONDS:g} s"
     except (NotAdopted, TrajcError) as e:
@@ -80,7 +80,8 @@ async def adopted(environment: Adopts, task: Task, owner: Mapping[str, str], ear
     except Exception as e:
         log.exception("rollout %s: its former session could not be taken up", owner["rollout"])
         words = f"{type(e).__name__}: {e}"
-    await environment.abandon(earlier.standing)
+    if earlier.former is not None:
+        await environment.abandon(earlier.former)
     raise NotAdopted(words)
 
 

@@ -28,6 +28,8 @@ class Earlier:
     turns: tuple[Turn, ...] = ()
     standing: Mapping[str, Any] | None = None
     """How its session stands (`envs.adoption`); None where nobody can know."""
+    former: Mapping[str, Any] | None = None
+    """The last that was noted of how it stood: enough to remove it."""
 
 
 class FolderJournals:
@@ -134,6 +136,7 @@ def read_journal(path: Path) -> Earlier:
     """The whole turns of a file, up to the first that is cut off or out of order."""
     turns: list[Turn] = []
     standing: Mapping[str, Any] | None = None
+    former: Mapping[str, Any] | None = None
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -146,6 +149,7 @@ def read_journal(path: Path) -> Earlier:
             value = orjson.loads(line)
             if "index" not in value:
                 standing = value.get("standing")
+                former = standing or former
                 continue
             turn = Turn.model_validate(value)
         except ValueError:  # the end of a file that a lost machine was writing
@@ -153,7 +157,7 @@ def read_journal(path: Path) -> Earlier:
         if turn.index != len(turns):
             break
         turns.append(turn)
-    return Earlier(tuple(turns), standing)
+    return Earlier(tuple(turns), standing, former)
 
 
 def _sync_all(handles: tuple[int, ...]) -> dict[int, OSError]:
