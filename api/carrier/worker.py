@@ -1,7 +1,7 @@
 """`trajc worker`: a Celery worker around an engine.
 
-Rollouts and model calls wait, so theirs are threads around one loop and one engine. Compilations compute, so theirs are processes:
-each child makes its loop, its store and its engine after the fork, since none of these survives one.
+Rollouts and model calls wait, so theirs are threads around one loop and one engine. Compilations compute, so theirs
+are processes: each child makes its loop, its store and its engine after the fork, since none of these survives one.
 """
 
 import logging
