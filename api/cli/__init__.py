@@ -9,6 +9,7 @@ from api.cli import (
     machine_commands,
     oracle_command,
     run_commands,
+    swe_commands,
     task_commands,
     worker_commands,
 )
@@ -27,6 +28,10 @@ app.command("compile")(compile_commands.compile_dataset)
 app.command()(cancel_command.cancel)
 app.command()(dataset_commands.verify)
 app.command()(dataset_commands.pull)
+task_commands.app.command("make-swe")(swe_commands.make_swe)
+task_commands.app.command("load-swe")(swe_commands.load_swe)
+task_commands.app.command("rate-swe")(swe_commands.rate_swe)
+task_commands.app.command("base-image")(swe_commands.base_image)
 app.add_typer(task_commands.app, name="tasks")
 app.add_typer(worker_commands.app, name="worker")
 app.command()(oracle_command.oracle)

@@ -11,7 +11,8 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import orjson
 
 from envs.blobs import BlobStore
 from envs.errors import TaskError
+from envs.swe.difficulty import difficulty_of
 from envs.swe.engine.container import remove
 from envs.swe.engine.words import engine_words
 from envs.swe.gitdir import File
@@ -39,10 +41,12 @@ def task_of_row(
     image: str | None = None,
     workdir: str = "/testbed",
     command: str = PYTEST,
+    targets: Sequence[str] = (),
     limits: Limits | None = None,
     split: str = "train",
 ) -> tuple[Task, Reference]:
-    """`files` is the repository at the row's base. Raises `TaskError` naming the row and the field."""
+    """`files` is the repository at the row's base; `targets` as `SweReference.test_targets`. Raises `TaskError` naming
+    the row and the field."""
     name = str(row.get("instance_id") or "row without instance_id")
     repository, issue, patch = (_text(row, name, key) for key in ("repo", "problem_statement", "patch"))
     failing = _ids(row, name, "FAIL_TO_PASS")
@@ -51,14 +55,17 @@ def task_of_row(
     tests = str(row.get("test_patch") or "")
     if "test_patch" in row:
         broken, gold = dict(files), patch
+        healthy = patched(files, patch, f"{name}: patch")
         hidden = patched(files, tests, f"{name}: test_patch")
         paths = [path for path in touched(tests) if path in hidden]
     else:
+        healthy = dict(files)
         broken = patched(files, patch, f"{name}: patch")
         gold = reverse_diff(files, broken)
         hidden = dict(files)
         told = {id.partition("::")[0] for id in failing}
         broken = {path: file for path, file in broken.items() if path not in told}
+        healthy = {path: file for path, file in healthy.items() if path not in told}
         paths = [path for path in files if path in told or belongs_to_tests(path)]
     reference = SweReference(
         gold_patch=gold,
@@ -66,6 +73,7 @@ def task_of_row(
         fail_to_pass=failing,
         pass_to_pass=_ids(row, name, "PASS_TO_PASS"),
         test_command=command,
+        test_targets=tuple(targets),
         test_seconds=1800,
     )
     world = SweWorld(
@@ -73,6 +81,7 @@ def task_of_row(
         tree=store_tree(broken, blobs),
         image=image or row.get("image_name") or None,
         workdir=workdir,
+        difficulty=difficulty_of(broken, healthy, failing),
     )
     task = Task(
         id=name,
@@ -86,6 +95,25 @@ def task_of_row(
     return task, Reference(data=reference.model_dump(mode="json"))
 
 
+def row_faults(row: Mapping[str, Any]) -> list[str]:
+    """Everything that a row lacks or has wrong, by field, before its files are looked for."""
+    name = str(row.get("instance_id") or "")
+    faults = [] if name else ["instance_id is missing or empty"]
+    texts = ("repo", "problem_statement", "patch", *(("test_patch",) if "test_patch" in row else ()))
+    checks: list[Callable[[], object]] = [partial(_text, row, name, key) for key in texts]
+    checks += [partial(_ids, row, name, key) for key in ("FAIL_TO_PASS", "PASS_TO_PASS")]
+    for check in checks:
+        try:
+            check()
+        except TaskError as e:
+            faults.append(str(e).removeprefix(f"{name}: "))
+    if "FAIL_TO_PASS" not in row:
+        faults.append("FAIL_TO_PASS is missing or empty")
+    elif row["FAIL_TO_PASS"] in ([], "[]", "", None):
+        faults.append("FAIL_TO_PASS names no test")
+    return faults
+
+
 def files_of_commit(clone: Path, commit: str) -> dict[str, File]:
     """A commit's files from a local clone. Raises `TaskError` with git's words."""
     done = _git(clone, "archive", "--format=tar", commit)
@@ -96,7 +124,8 @@ def files_of_commit(clone: Path, commit: str) -> dict[str, File]:
 
 
 async def files_of_image(client: aiodocker.Docker, image: str, workdir: str = "/testbed") -> dict[str, File]:
-    """What an image holds in `workdir`, without version control. Raises `SandboxError`."""
+    """What an image holds in `workdir`: the files under version control, or all where there is none. Raises
+    `SandboxError`."""
     with engine_words(f"reading {workdir} of {image}"):
         container = await client.containers.create({"Image": image, "Cmd": ["true"]})
         try:
@@ -104,7 +133,26 @@ async def files_of_image(client: aiodocker.Docker, image: str, workdir: str = "/
         finally:
             await remove(container)
     top = workdir.rstrip("/").rpartition("/")[2]
-    return await asyncio.to_thread(_tar_files, tar, f"{top}/")
+    return await asyncio.to_thread(_tracked_files, tar, f"{top}/")
+
+
+def _tracked_files(tar: tarfile.TarFile, top: str) -> dict[str, File]:
+    files = _tar_files(tar, top)
+    try:
+        index = tar.extractfile(f"{top}.git/index")
+    except KeyError:
+        index = None
+    if index is None:
+        return files
+    with tempfile.TemporaryDirectory(prefix="trajc-index-") as name:
+        folder = Path(name)
+        _git(folder, "init", "--quiet")
+        (folder / ".git" / "index").write_bytes(index.read())
+        done = _git(folder, "ls-files", "-z")
+    if done.returncode:
+        raise TaskError(f"the image's git index cannot be read: {done.stderr.decode('utf-8', 'replace').strip()[:300]}")
+    tracked = set(done.stdout.decode("utf-8", "surrogateescape").split("\0"))
+    return {path: file for path, file in files.items() if path in tracked}
 
 
 def patched(files: Mapping[str, File], patch: str, what: str) -> dict[str, File]:

@@ -111,7 +111,7 @@ async def run_tests(sandbox: Sandbox, workdir: str, reference: SweReference, ask
     """Run the test command over the files that the ids name, or over the hidden test modules."""
     files = {id.partition("::")[0] for id in asked if "::" in id}
     files = files or {path for path in reference.hidden_tests if PurePosixPath(path).name.startswith("test")}
-    command = " ".join([reference.test_command, *map(shlex.quote, sorted(files))])
+    command = " ".join([reference.test_command, *map(shlex.quote, reference.test_targets or sorted(files))])
     output = await sandbox.run(f"cd {shlex.quote(workdir)} && {command}", reference.test_seconds)
     log = output.data.decode("utf-8", "replace")
     outcomes = parser_for(reference.test_command)(log, output.code, asked)

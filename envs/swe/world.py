@@ -44,4 +44,6 @@ class SweReference(Frozen):
     pass_to_pass: tuple[str, ...] = ()
     test_command: str = "python3 -m pytest -q -rA -p no:cacheprovider"
     """Run in `workdir`; test file paths are appended."""
+    test_targets: tuple[str, ...] = ()
+    """What is appended instead, for runners that do not take paths."""
     test_seconds: float = 300

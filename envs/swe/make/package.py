@@ -79,6 +79,7 @@ async def make_tasks(
     limits: Limits | None = None,
     bug_source: BugSource | None = None,
     issue_source: IssueSource | None = None,
+    service: str = "trajc",
     say: Callable[[str], None] = lambda _: None,
 ) -> Made:
     """`count` tasks (fewer where the package has no more bugs to give) of `bugs` planted bugs each, `parallel`
@@ -89,7 +90,7 @@ async def make_tasks(
     raise.
     """
     package = await package_of(archive_or_name)
-    suite = Suite(command=package.command)
+    suite = Suite(command=package.command, service=service)
     say(f"{package.name} {package.version}: running {len(package.tests)} test modules twice")
     good = await steady(sandboxes, suite, package.files, package.tests)
     proposals = (bug_source or Mutations()).proposals(package, seed, bugs, count * TRIES)

@@ -1,11 +1,14 @@
 """Running a repository's own tests in a sandbox, to know which pass and which a bug breaks."""
 
+import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from envs.errors import TaskError
 from envs.swe.engine.baseimage import BASE_IMAGE
+from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.gitdir import File
 from envs.swe.sandbox import Bounds, Sandboxes, SandboxSpec
 from envs.swe.scoring import Checked, run_tests
@@ -20,26 +23,38 @@ PYTEST = "python3 -m pytest -q -rA -p no:cacheprovider"
 class Suite:
     """How one repository's tests are run."""
 
-    image: str = BASE_IMAGE
+    image: str | None = None
+    """None means trajc's base image; in any other the tests run as root, and what was built there stays."""
     workdir: str = "/testbed"
     command: str = PYTEST
+    targets: tuple[str, ...] = ()
+    """See `SweReference.test_targets`."""
     seconds: float = 300
+    service: str = "trajc"
+    """Whose sandboxes they are."""
 
-    async def run(self, sandboxes: Sandboxes, files: Mapping[str, File], tests: Sequence[str]) -> Checked:
-        """The outcome of each test of `tests` (paths) in a fresh sandbox. Raises `SandboxError`."""
+    async def run(
+        self, sandboxes: Sandboxes, files: Mapping[str, File], tests: Sequence[str], known: Sequence[str] = ()
+    ) -> Checked:
+        """The outcome of each test of `tests` (paths) in a fresh sandbox. `known` are ids of theirs, as far as they are
+        known: a log alone does not always say where an id ends. Raises `SandboxError`."""
+        base = self.image is None
         spec = SandboxSpec(
-            image=self.image,
+            image=self.image or BASE_IMAGE,
             workdir=self.workdir,
-            seed=seed(files, self.workdir, AGENT_ID),
-            labels={"service": "trajc", "use": "make"},
+            user="agent" if base else "root",
+            seed=await asyncio.to_thread(seed, files, self.workdir, AGENT_ID if base else 0),
+            clear=not base,
+            labels={"service": self.service, "use": "make", "host": socket.gethostname(), PROCESS: this_process()},
             seconds=self.seconds + 120,
             bounds=Bounds(),
         )
+        reference = SweReference(
+            fail_to_pass=("-",), test_command=self.command, test_targets=self.targets, test_seconds=self.seconds
+        )
         sandbox = await sandboxes.start(spec)
         try:
-            reference = SweReference(fail_to_pass=("-",), test_command=self.command, test_seconds=self.seconds)
-            asked = tuple(f"{path}::" for path in tests)
-            return await run_tests(sandbox, self.workdir, reference, asked)
+            return await run_tests(sandbox, self.workdir, reference, (*(f"{path}::" for path in tests), *known))
         finally:
             await sandbox.close()
 

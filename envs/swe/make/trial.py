@@ -48,7 +48,7 @@ class Trial:
         """The bug, or why it is no task. Raises `SandboxError`."""
         tests = sorted({id.partition("::")[0] for id in self.good})
         files = planted(self.package.files, bug)
-        first = await self.suite.run(self.sandboxes, files, tests)
+        first = await self.suite.run(self.sandboxes, files, tests, self.good)
         if first.timed_out:
             return Dropped("the tests do not end")
         kept = set(passed(first))
@@ -59,7 +59,7 @@ class Trial:
             return Dropped("most tests fail")
         if any(first.outcomes.get(id) != "failed" for id in broken):
             return Dropped("tests do not run")
-        second = await self.suite.run(self.sandboxes, files, tests)
+        second = await self.suite.run(self.sandboxes, files, tests, self.good)
         if tuple(id for id in self.good if second.outcomes.get(id) != "passed") != broken:
             return Dropped("flaky")
         return Kept(bug, files, broken, first.log)

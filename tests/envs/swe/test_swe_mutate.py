@@ -24,7 +24,7 @@ def find(items, wanted, start=0, *, loud=True, sep="-"):
             continue
     try:
         total = start + 1 * n
-    except (KeyError, OSError):
+    except (IndexError, OSError):
         total -= 2
     except LookupError:
         raise

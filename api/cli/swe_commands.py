@@ -1,0 +1,185 @@
+"""`trajc tasks make-swe`, `load-swe`, `rate-swe` and `base-image`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.run_commands import Url, sampling_of
+from api.cli.task_commands import AsJson
+from api.cli.terminal import emit, fail, plain_errors, say, settings
+
+if TYPE_CHECKING:
+    from envs.swe.load_rows import Loaded
+
+
+class BugsBy(StrEnum):
+    MUTATION = "mutation"
+    LLM = "llm"
+
+
+class IssuesBy(StrEnum):
+    FAILURES = "failures"
+    LLM = "llm"
+
+
+def make_swe(
+    package: Annotated[str, typer.Argument(help="NAME or NAME==VERSION of a package, or the path of its archive.")],
+    out: Annotated[Path | None, typer.Option(help="Task file to write. Default: ./PACKAGE.jsonl.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Tasks wanted.")] = 10,
+    bugs: Annotated[int, typer.Option(min=1, help="Bugs planted in each.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same tasks.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="Sandboxes at once.")] = 2,
+    bugs_by: Annotated[BugsBy, typer.Option(help="Who writes the bugs: operators on the syntax tree, or a model.")] = (
+        BugsBy.MUTATION
+    ),
+    issues_by: Annotated[
+        IssuesBy, typer.Option(help="Who words the issues: what the tests say, or a model that sees bug and tests.")
+    ] = IssuesBy.FAILURES,
+    model: Annotated[str | None, typer.Option(help="The model that writes. Default: TRAJC_MODEL.")] = None,
+    base_url: Annotated[list[str] | None, typer.Option(help="Its endpoint, ending in /v1; may be given again.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="Further sampling parameters, a JSON object.")] = None,
+    replies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keeps what the model said, and is read first. Default: OUT with .replies.jsonl.", dir_okay=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make SWE tasks of a package with tests of its own: plant bugs, keep those that make passing tests fail."""
+    import asyncio
+
+    from api.cli.make_swe import Written, make, write_tasks
+
+    known = settings()
+    target = out or Path(f"{package_name(package)}.jsonl")
+    written: Written | None = None
+    if bugs_by is BugsBy.LLM or issues_by is IssuesBy.LLM:
+        if (named := model or known.model) is None:
+            fail("which model writes? name one with --model, or set TRAJC_MODEL", 2)
+        written = Written(
+            bugs=bugs_by is BugsBy.LLM,
+            issues=issues_by is IssuesBy.LLM,
+            model=named,
+            base_urls=base_url or [],
+            replies=replies or target.with_suffix(".replies.jsonl"),
+            sampling=sampling_of(sampling, temperature),
+        )
+    with plain_errors():
+        made = asyncio.run(make(package, known, count, bugs, seed, parallel, say, written))
+        write_tasks(made.tasks, target)
+    dropped = ", ".join(f"{n} {reason}" for reason, n in made.dropped.items()) or "none"
+    say(f"{made.tried} bugs tried = {len(made.tasks)} kept + dropped: {dropped}")
+    if as_json:
+        emit({"file": str(target), "tasks": len(made.tasks), "tried": made.tried, "dropped": made.dropped})
+    else:
+        print(f"{target}: {len(made.tasks)} tasks of {made.package} {made.version}")
+    if len(made.tasks) < count:
+        fail(f"{made.package} gave {len(made.tasks)} of the {count} tasks wanted", 3)
+
+
+def package_name(package: str) -> str:
+    """`NAME==VERSION` and `path/NAME-VERSION.tar.gz` alike give a name for files."""
+    name = Path(package).name.partition("==")[0]
+    return name.rpartition("-")[0] or name if name.endswith((".gz", ".zip", ".tgz", ".bz2")) else name
+
+
+def load_swe(
+    rows: Annotated[list[Path], typer.Argument(help="JSON lines, JSON, Parquet, Arrow, or a data set's folder.")],
+    out: Annotated[Path | None, typer.Option(help="Task file to write. Default: ./FIRST.tasks.jsonl.")] = None,
+    clones: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of local clones (OWNER__NAME or NAME); else files come from images.", file_okay=False
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Image of rows that name none; may hold {instance}, {id} and {repo}.")
+    ] = None,
+    workdir: Annotated[str, typer.Option(help="Where an image keeps the repository.")] = "/testbed",
+    split: Annotated[str, typer.Option(help="The tasks' split.")] = "train",
+    verify: Annotated[
+        bool, typer.Option(help="Run the tests before and after the gold patch, twice each; leave out what fails.")
+    ] = False,
+    check: Annotated[bool, typer.Option(help="Only say what is missing; write no task.")] = False,
+    parallel: Annotated[int, typer.Option(min=1, help="Rows at once.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Load rows of SWE-bench or SWE-smith as tasks. Names what each row lacks and the image it wants; exits 3 if any
+    row was left out."""
+    import asyncio
+
+    from api.cli.load_swe import load
+    from api.cli.make_swe import write_tasks
+    from envs.swe.load_rows import Loading
+
+    target = out or Path(f"{rows[0].name.partition('.')[0]}.tasks.jsonl")
+    loading = Loading(clones=clones, image=image, workdir=workdir, split=split, verified=verify, parallel=parallel)
+    with plain_errors():
+        done = asyncio.run(load(rows, loading, settings(), tell_row))
+        if done.tasks and not check:
+            write_tasks(done.tasks, target)
+    for name, wanted in done.images.items():
+        there = "the engine has it" if wanted["present"] else f"the engine lacks it: docker pull {name}"
+        say(f"{wanted['rows']} rows want {name or 'the base image'}: {there}")
+    say(f"{len(done.loaded)} rows = {len(done.tasks)} tasks + {len(done.left_out)} left out")
+    written = bool(done.tasks) and not check
+    if as_json:
+        emit(
+            {
+                "file": str(target) if written else None,
+                "rows": len(done.loaded),
+                "tasks": len(done.tasks),
+                "left_out": [{**where(one), "faults": one.faults} for one in done.left_out],
+                "images": done.images,
+            }
+        )
+    elif written:
+        print(f"{target}: {len(done.tasks)} tasks")
+    if not done.loaded:
+        fail(f"{', '.join(map(str, rows))}: there is no row in it", 2)
+    if done.left_out:
+        fail(f"{len(done.left_out)} of {len(done.loaded)} rows were left out", 3)
+
+
+def tell_row(one: "Loaded") -> None:
+    for words in one.faults:
+        say(f"{one.row.file}:{one.row.number}: {one.row.name}: {words}")
+
+
+def where(one: "Loaded") -> dict[str, object]:
+    return {"file": one.row.file, "row": one.row.number, "id": one.row.name, "image": one.image}
+
+
+def rate_swe(
+    tasks: Annotated[Path, typer.Argument(help="A task file.", exists=True, dir_okay=False)],
+    run: Annotated[list[str], typer.Option("--run", help="A run whose scored rollouts count; may be given again.")],
+    out: Annotated[Path | None, typer.Option(help="Task file to write. Default: the same file.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill in how often each task was solved, by model, beside the estimate of its difficulty."""
+    from api.cli.load_swe import rate
+    from api.client import connect
+
+    with plain_errors(), connect(settings(), url) as client:
+        done = rate(tasks, run, client, out or tasks)
+    if as_json:
+        emit({"file": str(out or tasks), "tasks": done.tasks, "measured": done.measured})
+    else:
+        print(f"{out or tasks}: {done.measured} of {done.tasks} tasks have a measured pass rate of these runs")
+
+
+def base_image(
+    rootfs: Annotated[Path | None, typer.Option(help="An unpacked Debian to make it from.", file_okay=False)] = None,
+) -> None:
+    """Make the image that SWE sandboxes start from, where the Docker engine has none."""
+    import asyncio
+
+    from api.cli.make_swe import make_base_image
+
+    with plain_errors():
+        print(asyncio.run(make_base_image(settings(), rootfs, say)))
