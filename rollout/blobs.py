@@ -6,7 +6,7 @@ half a blob, and two writers of the same bytes cannot hurt each other.
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,26 +74,39 @@ class FolderBlobs:
         return self.root / hash[:2] / f"{hash[2:]}.zst"
 
     def _write(self, path: Path, packed: bytes) -> None:
-        folder, fresh = path.parent, False
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            fresh = True
-        handle, name = tempfile.mkstemp(prefix=".put-", dir=folder)
+        """By way of a new file in `root`: a file system may take a hundred times as long for one in a new folder."""
+        new = self.root / f".put-{secrets.token_hex(8)}"
+        try:
+            handle = os.open(new, _NEW, 0o644)
+        except FileNotFoundError:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(new, _NEW, 0o644)
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o644)  # whatever the umask: workers of other users read it too
                 file.write(packed)
                 if self._fsync:
                     file.flush()
-                    os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+                    os.fsync(handle)
+            fresh = not self._renamed(new, path)
+            if fresh:
+                path.parent.mkdir(exist_ok=True)
+                os.replace(new, path)
         except BaseException:
-            os.unlink(name)
+            os.unlink(new)
             raise
         if self._fsync:
-            _sync_folder(folder)
+            _sync_folder(path.parent)
             if fresh:
                 _sync_folder(self.root)
+
+    def _renamed(self, new: Path, path: Path) -> bool:
+        """False where the folder is not there yet."""
+        try:
+            os.replace(new, path)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -106,4 +119,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 _HEX = frozenset("0123456789abcdef")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _MEND = "delete the file and store the bytes again, or restore it from a backup"

@@ -1,6 +1,6 @@
 """Journals on disk: each finished turn of a rollout, kept until the rollout has ended.
 
-One file for each attempt, `ROLLOUT/ATTEMPT.jsonl`, one turn a line. A turn is written before the next model call
+One file for each attempt, `ROLLOUT.ATTEMPT.jsonl`, one turn a line. A turn is written before the next model call
 is made, so the death of every process costs at most the turn in flight; with `fsync`, loss of power too. For
 workers on several machines the folder must be one that all of them see.
 
@@ -10,8 +10,7 @@ that it is being called (`calling`). The last of them counts, and only at the en
 
 import asyncio
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,37 +41,35 @@ class FolderJournals:
     def open(self, rollout: str, attempt: int) -> "FolderJournal":
         """The journal that this attempt writes. Closed by its `close`."""
         path = self._path(rollout, attempt)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FolderJournal(path, self._sync)
+        try:
+            return FolderJournal(path, self._sync)
+        except FileNotFoundError:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return FolderJournal(path, self._sync)
 
     def earlier(self, rollout: str, attempt: int) -> Earlier:
         """What earlier attempts recorded: the longest of their journals, and among equals the latest."""
         found = Earlier()
-        for number, path in sorted(self._attempts(rollout)):
-            if number < attempt:
-                found = max(read_journal(path), found, key=lambda one: len(one.turns))
+        for number in range(1, attempt):
+            found = max(read_journal(self._path(rollout, number)), found, key=lambda one: len(one.turns))
         return found
 
-    def forget(self, rollout: str, before: int | None = None) -> None:
-        """Remove the rollout's journals: all, or those of attempts before this one."""
-        if before is None:
-            shutil.rmtree(self.root / rollout, ignore_errors=True)
-            return
-        for number, path in list(self._attempts(rollout)):
-            if number < before:
-                path.unlink(missing_ok=True)
+    def forget(self, rollout: str, attempt: int) -> None:
+        """Remove the rollout's journals up to this attempt's."""
+        for number in range(1, attempt + 1):
+            self._path(rollout, number).unlink(missing_ok=True)
 
-    def rollouts(self) -> Iterator[str]:
-        """Every rollout that has a journal."""
-        if self.root.is_dir():
-            yield from (path.name for path in self.root.iterdir())
+    def rollouts(self) -> Mapping[str, int]:
+        """Every rollout that has a journal, with its latest attempt that has one."""
+        found: dict[str, int] = {}
+        for path in self.root.glob("*.jsonl"):
+            rollout, _, attempt = path.stem.rpartition(".")
+            found[rollout] = max(int(attempt), found.get(rollout, 0))
+        return found
 
     def _path(self, rollout: str, attempt: int) -> Path:
-        return self.root / rollout / f"{attempt}.jsonl"
-
-    def _attempts(self, rollout: str) -> Iterator[tuple[int, Path]]:
-        for path in (self.root / rollout).glob("*.jsonl"):
-            yield int(path.stem), path
+        """All in one folder: a file system may take ten times as long for a file in a new one."""
+        return self.root / f"{rollout}.{attempt}.jsonl"
 
 
 class FolderJournal:

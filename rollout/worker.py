@@ -72,7 +72,7 @@ class RolloutHandler:
             except Diverged as e:
                 words = f"{e}; {len(earlier.turns)} model calls were paid again"
                 earlier, marks = Earlier(), (Mark(kind="restarted", words=words, at_call=e.turn),)
-                await asyncio.to_thread(self.forget, claim.job)
+                await asyncio.to_thread(self.forget, claim.job, claim.attempt)
             else:
                 return await self.scored(environment, trajectory, work)
 
@@ -103,26 +103,26 @@ class RolloutHandler:
     def earlier(self, claim: Claim) -> Earlier:
         return Earlier() if self.journals is None else self.journals.earlier(claim.job, claim.attempt)
 
-    def forget(self, rollout: str) -> None:
+    def forget(self, rollout: str, attempt: int) -> None:
         if self.journals is not None:
-            self.journals.forget(rollout)
+            self.journals.forget(rollout, attempt)
 
     def sweep(self) -> None:
         """Remove the journals of rollouts that have ended; those of failed ones stay, for a retry to go on from."""
-        for rollout in () if self.journals is None else self.journals.rollouts():
+        for rollout, attempt in ({} if self.journals is None else self.journals.rollouts()).items():
             try:
                 ended = self.store.rollout(rollout).state in ("succeeded", "cancelled")
             except NotFound:
                 ended = True
             if ended:
-                self.forget(rollout)
+                self.forget(rollout, attempt)
 
     async def scored(self, environment: Environment, trajectory: Trajectory, work: Work) -> Outcome:
         try:
             trajectory = await filled(environment, trajectory)
         except asyncio.CancelledError:
             return Stopped(trajectory)
-        done = partial(self.forget, trajectory.rollout)
+        done = partial(self.forget, trajectory.rollout, trajectory.attempt)
         if work.reference is None:
             return Done(trajectory, then=done)
         if trajectory.submission is None:

@@ -85,7 +85,7 @@ async def test_a_second_attempt_pays_only_for_what_the_first_did_not(
     assert echo.logs == [[*["one", "two", "three"][:dies_at], "closed"], ["one", "two", "three", "closed"]]
     assert done.then is not None
     done.then()
-    assert list(journals.rollouts()) == []
+    assert journals.rollouts() == {}
 
 
 async def test_a_resumed_trajectory_equals_one_that_ran_through(
@@ -115,7 +115,7 @@ async def test_a_world_that_answers_otherwise_starts_the_rollout_anew_and_says_s
     await killed(
         RolloutHandler(store, {"echo": echo}, lambda _: first_model, journals=journals), claim(store), first_model
     )
-    path = next(journals.root.rglob("1.jsonl"))
+    path = next(journals.root.glob("*.1.jsonl"))
     path.write_text(path.read_text().replace('"content":"two"', '"content":"tow"'))
     clock.now += 61
     store.reap_expired(clock.now)
@@ -170,7 +170,7 @@ async def test_turns_come_back_in_order_up_to_a_torn_end(tmp_path: Path, fsync: 
         journal.close()
     whole = tuple(turn(index) for index in range(3))
     assert [journals.earlier(f"ro_{i}", 2) for i in range(5)] == [Earlier(whole)] * 5
-    path = tmp_path / "ro_0" / "1.jsonl"
+    path = tmp_path / "ro_0.1.jsonl"
     path.write_bytes(path.read_bytes()[:-5])
     assert read_journal(path) == Earlier(whole[:2])
     path.write_bytes(path.read_bytes().replace(b'"index":1', b'"index":2'))
@@ -184,7 +184,8 @@ async def test_the_longest_earlier_journal_counts(journals: FolderJournals) -> N
             await journal.turn(turn(index, f"attempt {attempt}"))
         journal.close()
     assert journals.earlier("ro_1", 4) == Earlier(tuple(turn(index, "attempt 2") for index in range(3)))
-    journals.forget("ro_1", before=4)
+    assert journals.rollouts() == {"ro_1": 4}
+    journals.forget("ro_1", 3)
     assert journals.earlier("ro_1", 4) == Earlier()
     assert len(journals.earlier("ro_1", 5).turns) == 5
 
