@@ -10,19 +10,19 @@ import sys
 
 import orjson
 
+from api.compile_steps import KIND, is_wanted
 from api.endpoints import urls_of
 from api.problems import Problem
 from api.service import Service
 from api.settings import Settings
 from compiler.recipe import Recipe
+from compiler.work import remove_ended
+from rollout.database import Conflict
 from rollout.engine import Broken, Done, Outcome
-from rollout.runs import Claim, Compilation, JobKind
+from rollout.runs import Claim, Compilation
 
-KIND: JobKind = "compile_shard"
 STOP_SECONDS = 10.0
-"""How long a compilation gets to remove its unfinished files before it is killed."""
-
-
+"""How long a compilation gets to end at its next trajectory before it is killed."""
 ATTEMPTS = 3
 """A compilation whose process is killed this often (out of memory, most of the time) has failed."""
 
@@ -64,8 +64,10 @@ def queue_compilation(service: Service, recipe: Recipe, dataset: str, key: str |
 def requeue_forgotten(service: Service) -> None:
     """At start: a compilation whose job was never written, because the process died between the two, gets one.
 
-    A second job for the same compilation finds it done and does nothing.
+    A second job for the same compilation finds it done and does nothing. What compilations that have ended left on
+    disk is removed.
     """
+    remove_ended(service.settings.datasets, lambda id: is_wanted(service.store, id))
     cursor = None
     while True:
         page = service.store.compilations(cursor, 500)
@@ -78,11 +80,12 @@ def requeue_forgotten(service: Service) -> None:
 
 async def compile_claim(service: Service, claim: Claim) -> Outcome:
     """The handler of the job: runs the process to its end, or stops it when cancelled."""
-    id = claim.payload["compilation"]
+    settings = service.settings
     order = {
-        "database": service.settings.database,
-        "home": str(service.settings.home),
-        "compilation": id,
+        "database": settings.database,
+        "home": str(settings.home),
+        "payload": claim.payload,
+        "alone": settings.compile_workers == 1,
         "scorers": await asyncio.to_thread(service.scorers),
     }
     process = await asyncio.create_subprocess_exec(
@@ -97,12 +100,24 @@ async def compile_claim(service: Service, claim: Claim) -> Outcome:
         if process.returncode is None:
             await asyncio.shield(stop(process))
     if code == 0:
-        return Done(result={"compilation": id})
+        return Done(result=told_of(claim))
     words = f"its process ended with {code}; the service's log says more"
     final = code > 0 or claim.attempt >= ATTEMPTS
     if final:
-        await asyncio.to_thread(service.store.set_compilation, id, "failed", error=words)
+        await asyncio.to_thread(fail_compilation, service, claim, words)
     return Broken("environment_error", words, permanent=final)
+
+
+def told_of(claim: Claim) -> dict[str, str]:
+    """The result of the job: whom the step was taken for."""
+    return {key: claim.payload[key] for key in ("compilation", "run") if key in claim.payload}
+
+
+def fail_compilation(service: Service, claim: Claim, words: str) -> None:
+    """A step that cannot be taken fails its compilation. What was to be done ahead of one fails nothing."""
+    if (id := claim.payload.get("compilation")) is not None:
+        with contextlib.suppress(Conflict):
+            service.store.set_compilation(id, "failed", error=words)
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

@@ -1,6 +1,7 @@
 """One trajectory becomes one example, or is dropped with its first reason."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import ParamSpec
 
 from compiler.asking import Asker, Outcome, Stage, through
@@ -47,6 +48,15 @@ def outcomes(
     for stage in _stages(recipe, renderer, asker):
         found = through(found, stage)
     return found
+
+
+def prepare(candidate: Candidate, recipe: Recipe, renderer: Renderer, asker: Asker | None) -> None:
+    """What `outcomes` will need of a candidate is made known, and models are asked, as far as that goes without its
+    siblings. Raises what waiting for a model's reply raises."""
+    with suppress(Dropped):
+        example = build(candidate, recipe, renderer)
+        for stage in _stages(recipe, renderer, asker):
+            example = stage(example, candidate)()
 
 
 def _stages(recipe: Recipe, renderer: Renderer, asker: Asker | None) -> list[Stage]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from api.compile_jobs import KIND, compile_claim, queue_compilation, requeue_forgotten
-from api.compile_process import compile_one
+from api.compile_steps import Step, take_step
 from api.service import Service
 from compiler.recipe import Recipe
 from rollout.engine import Broken, Done
@@ -23,7 +23,7 @@ def a_run(service: Service) -> str:
 
 def test_a_recipe_that_cannot_be_read_fails_with_the_fields_name(service: Service) -> None:
     id = service.store.create_compilation({"token_budgets": 1}, "d").id
-    compile_one(service.store, service.blobs, service.settings.datasets, id)
+    take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id))
     compilation = service.store.compilation(id)
     assert compilation.state == "failed"
     assert "token_budgets" in compilation.error

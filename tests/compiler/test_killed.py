@@ -75,4 +75,5 @@ def test_killed_at_twenty_points(world: Any, tmp_path: Path) -> None:
         assert versions(datasets) in ({}, whole)
         compile_dataset(Recipe(formats=("messages",)), rows, world.blobs, datasets, "demo")
         assert versions(datasets) == whole
+        assert [v.name for v in (datasets / "demo").iterdir()] == list(whole)
     assert codes.count(9) >= POINTS / 2

@@ -1,0 +1,207 @@
+"""The steps of a queued compilation: which trajectories each shard holds, each shard, and publication.
+
+    {"compilation": C}                    plan; orders the shards
+    {"compilation": C, "shard": N}        compile one of them; the last to stand orders the publication
+    {"compilation": C, "publish": true}   merge them into a version
+
+Each is a job. Done again, by another worker or after a kill, a step finds what stands and goes on from there, so the
+published bytes are the same. What is alone on its machine, or small, takes all the steps in one process.
+"""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from api.asking import QueuedAsker
+from api.compile_told import Ended, Told
+from compiler.candidate import Candidate
+from compiler.compilation import renderings_file
+from compiler.errors import CompileError
+from compiler.publish import publish
+from compiler.recipe import Recipe, parse_recipe
+from compiler.renderings import FileRenderings
+from compiler.select import run_select
+from compiler.shard import Summary, compile_shard
+from compiler.siblings import Siblings, gather, wants_siblings
+from compiler.work import Plan, compilation_folder, remove_ended
+from envs.frozen import Frozen
+from rollout.blobs import FolderBlobs
+from rollout.database import Conflict, NotFound
+from rollout.runs import JobKind
+from rollout.store import Store
+
+log = logging.getLogger(__name__)
+
+KIND: JobKind = "compile_shard"
+AT_ONCE = 200
+"""Jobs ordered by one statement."""
+NO_SCORERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Step(Frozen):
+    """A job's payload."""
+
+    compilation: str
+    shard: int | None = None
+    publish: bool = False
+
+
+def take_step(
+    store: Store,
+    blobs: FolderBlobs,
+    datasets: Path,
+    step: Step,
+    stopped: Callable[[], bool] = lambda: False,
+    scorers: Mapping[str, str] = NO_SCORERS,
+    *,
+    alone: bool = False,
+) -> None:
+    """Raises only what another attempt may mend; a compilation that cannot go on is set to `failed`.
+
+    `alone`: nobody else is there to take the steps that follow, so this process takes them too. `stopped` is asked
+    between trajectories, and while a model is waited for; `Interrupted` once it says so, or the compilation was
+    cancelled. `scorers`: what judges in each environment, for recipes that ask models.
+    """
+    compilation = store.compilation(step.compilation)
+    if step.shard is None and not step.publish:
+        remove_ended(datasets, lambda id: is_wanted(store, id))
+    folder = compilation_folder(datasets / compilation.dataset, compilation.id)
+    if compilation.state not in ("queued", "running"):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    told = Told(store, compilation.id, stopped)
+    try:
+        told.now()
+        recipe = parse_recipe(compilation.recipe)
+        asker = told.asker = QueuedAsker(store, blobs, scorers, told.pause, told.id) if recipe.asked else None
+        work = Work(store, blobs, datasets, folder, recipe, told, asker)
+        if step.shard is None and not step.publish:
+            work.plan(alone)
+        elif step.shard is not None:
+            work.shard(step.shard)
+            work.order_publication()
+        else:
+            work.publish()
+    except CompileError as e:
+        told.failed(str(e))
+        shutil.rmtree(folder, ignore_errors=True)
+    except (Conflict, Ended) as e:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise Ended(str(e)) from None
+    except Exception as e:
+        if not is_wanted(store, told.id):  # cancelled, and its folder removed by another process
+            raise Ended(str(e)) from None
+        log.exception("compilation %s", told.id)
+        told.failed(f"a fault of trajc: {type(e).__name__}: {e}")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_wanted(store: Store, id: str) -> bool:
+    try:
+        return store.compilation(id).state in ("queued", "running")
+    except NotFound:
+        return False
+
+
+@dataclass(frozen=True)
+class Work:
+    """One compilation, as one process works on it."""
+
+    store: Store
+    blobs: FolderBlobs
+    datasets: Path
+    folder: Path
+    recipe: Recipe
+    told: Told
+    asker: QueuedAsker | None
+
+    def plan(self, alone: bool) -> None:
+        plan = Plan(self.folder)
+        if not plan.made:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            ids = list(self.chosen())
+            if wants_siblings(self.recipe):
+                self.gather(ids)
+            plan.make(ids)
+        if alone or plan.shards == 1:
+            for number in range(plan.shards):
+                self.shard(number)
+            self.publish()
+            return
+        for first in range(0, plan.shards, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, plan.shards))
+            self.order({f"{n:05d}": {"shard": n} for n in numbers})
+
+    def shard(self, number: int) -> None:
+        plan = Plan(self.folder)
+        summaries = [Summary.model_validate_json((path / "done.json").read_bytes()) for path in plan.done]
+        self.told.before = (sum(s.selected for s in summaries), sum(s.built for s in summaries))
+        compile_shard(
+            self.recipe,
+            candidates(self.store, plan.ids(number)),
+            self.blobs,
+            plan.shard(number),
+            FileRenderings(renderings_file(self.datasets)),
+            self.told.progress,
+            self.asker,
+            Siblings(self.siblings) if wants_siblings(self.recipe) else None,
+        )
+
+    def order_publication(self) -> None:
+        """Of two shards that end at once each stands before it looks, so one of them sees all."""
+        plan = Plan(self.folder)
+        if len(plan.done) == plan.shards:
+            self.order({"publish": {"publish": True}})
+
+    def publish(self) -> None:
+        plan, known = Plan(self.folder), FileRenderings(renderings_file(self.datasets))
+        done = publish(self.recipe, plan.done, self.blobs, self.folder.parent, self.folder, known)
+        if done.accounts.selected != sum(len(plan.ids(n)) for n in range(plan.shards)):
+            raise CompileError("shards are missing: compile again")
+        self.store.publish(self.told.id, done.name, done.version, done.manifest, done.accounts.model_dump())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def siblings(self) -> Path:
+        return self.folder / "siblings.sqlite"
+
+    def gather(self, ids: Iterable[str]) -> None:
+        temporary = self.folder / f".siblings-{uuid.uuid4().hex}"
+        gather(self.looked_at(candidates(self.store, ids)), temporary)
+        os.replace(temporary, self.siblings)
+
+    def looked_at(self, found: Iterable[Candidate]) -> Iterator[Candidate]:
+        for candidate in found:
+            self.told.look()
+            yield candidate
+
+    def chosen(self) -> Iterator[str]:
+        """The runs' finished and partial trajectories, so that the partial ones are counted as dropped; of those the
+        selected ones. Raises `RecipeError`."""
+        runs = self.recipe.runs
+        if self.recipe.select is not None:
+            yield from run_select(self.recipe.select, self.store.trajectory_view(runs=runs))
+            return
+        cursor = None
+        while True:
+            page = self.store.trajectories(runs=runs, partial=None, cursor=cursor, limit=1000)
+            yield from (row.id for row in page.items)
+            if (cursor := page.next) is None:
+                return
+
+    def order(self, steps: Mapping[str, dict[str, Any]]) -> None:
+        """Under ids that follow from the compilation, so each is there once however often it is ordered."""
+        id = self.told.id
+        jobs = {f"cs_{id.partition('_')[2]}_{name}": {"compilation": id, **step} for name, step in steps.items()}
+        self.store.order(KIND, jobs, compilation=id)
+
+
+def candidates(store: Store, ids: Iterable[str]) -> Iterator[Candidate]:
+    for found in store.candidates_of(ids):
+        yield Candidate(trajectory=found.trajectory, reference=found.reference, score=found.score)
