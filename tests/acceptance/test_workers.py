@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from api.carrier.redis_carrier import RedisCarrier
-from api.compile_process import Interrupted, compile_one
+from api.compile_steps import Step, take_step
+from api.compile_told import Interrupted
 from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
 from rollout.store import Store
@@ -260,7 +261,7 @@ def finished(site: Site, compilation: str) -> Any:
     return site.fleet.get(f"/v1/compilations/{compilation}")["finished"]
 
 
-def test_a_compilation_that_is_asked_to_stop_leaves_nothing_and_is_done_again(site: Site) -> None:
+def test_a_compilation_that_is_asked_to_stop_is_gone_on_with_and_leaves_nothing(site: Site) -> None:
     with site.oracle(0.0) as base_url, site.worker():
         run = site.queue(base_url, 3)
         site.done(run)
@@ -268,13 +269,14 @@ def test_a_compilation_that_is_asked_to_stop_leaves_nothing_and_is_done_again(si
     id = site.store.create_compilation(recipe, "stopped").id
     home = site.fleet.home
     with pytest.raises(Interrupted):
-        compile_one(site.store, FolderBlobs(home / "blobs"), home / "datasets", id, lambda: True)
-    assert list((home / "datasets" / "stopped").iterdir()) == []
+        take_step(site.store, FolderBlobs(home / "blobs"), home / "datasets", Step(compilation=id), lambda: True)
     assert site.store.compilation(id).state == "running"
     site.store.enqueue("compile_shard", {"compilation": id})
     with site.worker("compile", concurrency=1):
         until(lambda: finished(site, id), "compiled")
-    assert site.store.compilation(id).state == "succeeded"
+    done = site.store.compilation(id)
+    assert done.state == "succeeded"
+    assert [path.name for path in (home / "datasets" / "stopped").iterdir()] == [done.version]
 
 
 def test_flower_shows_the_workers(site: Site) -> None:
