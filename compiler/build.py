@@ -17,7 +17,7 @@ from compiler.evidence_swe import swe_material
 from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
-from compiler.siblings import Siblings
+from compiler.siblings import Siblings, wants_siblings
 from compiler.teacher import teacher_stage
 from compiler.transforms import Undecodable
 
@@ -51,11 +51,11 @@ def outcomes(
 
 
 def prepare(candidate: Candidate, recipe: Recipe, renderer: Renderer, asker: Asker | None) -> None:
-    """What `outcomes` will need of a candidate is made known, and models are asked, as far as that goes without its
-    siblings. Raises what waiting for a model's reply raises."""
+    """What `outcomes` will need of a candidate is made known, and models are asked: not where siblings will fill its
+    prompt, which is another one then. Raises what waiting for a model's reply raises."""
     with suppress(Dropped):
         example = build(candidate, recipe, renderer)
-        for stage in _stages(recipe, renderer, asker):
+        for stage in () if wants_siblings(recipe) else _stages(recipe, renderer, asker):
             example = stage(example, candidate)()
 
 
