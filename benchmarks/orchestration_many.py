@@ -1,11 +1,14 @@
 """How many rollouts one worker process holds: 2,000 in flight against an endpoint whose calls take about 2 seconds.
 
 Journal and store are on, and rollouts of 2 to 20 turns end and begin all the time. Turns a second, counted over
-`WINDOW` seconds once all places are taken, against the ideal: places / latency.
+`WINDOW` seconds once all places are taken, against the ideal: places / latency. A bare aiohttp loop that sends as many
+bytes from as many places shows what the endpoint and the machine allow at that moment; the CPU of both sides, which a
+busy machine moves less than their rates, is a row of its own.
 """
 
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import tempfile
@@ -13,10 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from api.service import open_service
 from api.settings import Settings
 from api.work import COLLECT_AFTER
-from benchmarks.orchestration_turn import SAMPLING, Pages, child, endpoint
+from benchmarks.orchestration_turn import SAMPLING, Pages, captured, child, endpoint
 from benchmarks.run import row
 from envs.task import Limits, Reference, Task
 from rollout.engine import Engine, Timing
@@ -56,7 +61,39 @@ def tasks() -> list[TaskRow]:
     ]
 
 
-async def ours(port: int) -> dict[str, Any]:
+async def window(ends: list[float]) -> dict[str, float]:
+    """The rate of calls that end, and the cores used, once all places are taken."""
+    await asyncio.sleep(SETTLING)
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.sleep(WINDOW)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    turns = sum(end >= began for end in ends)
+    return {"rate": turns / seconds, "cpu": cpu / turns * 1000}
+
+
+async def bare(port: int) -> dict[str, float]:
+    bodies = [len(body) for body in await captured(port, 20, 4096)]
+    headers = {"Content-Type": "application/json"}
+    whole, ends = memoryview(bytes(bodies[-1])), list[float]()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+
+        async def place(first: int) -> None:
+            for i in itertools.count(first):
+                for size in bodies[: 2 + i % 19]:
+                    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+                    async with http.post(url, data=whole[:size], headers=headers) as response:
+                        await response.read()
+                    ends.append(time.monotonic())
+
+        places = [asyncio.create_task(place(i)) for i in range(PLACES)]
+        found = await window(ends)
+        for task in places:
+            task.cancel()
+        await asyncio.wait(places)
+    return found
+
+
+async def ours(port: int) -> dict[str, float]:
     gc.set_threshold(*COLLECT_AFTER)  # as `at_work` does
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
@@ -77,22 +114,25 @@ async def ours(port: int) -> dict[str, Any]:
                 timing = Timing(grace=0.0, close=30.0)
                 engine = Engine(service.store, {"rollout": handler}, "w1", {"rollout": PLACES}, timing)
                 working = asyncio.create_task(engine.run())
-                await asyncio.sleep(SETTLING)
-                began, cpu = time.monotonic(), time.process_time()
-                await asyncio.sleep(WINDOW)
-                ended, cpu = time.monotonic(), time.process_time() - cpu
-                held = engine.running
+                found = await window(model.ends)
+                if engine.running < PLACES * 0.95:
+                    raise RuntimeError(f"only {engine.running} rollouts were in flight")
                 engine.stop()
                 await working
-    turns = sum(began <= end < ended for end in model.ends)
-    return {"rate": turns / (ended - began), "running": held, "cpu": cpu / (ended - began)}
+    return found
 
 
 def run() -> list[dict[str, Any]]:
     with endpoint(SECONDS) as port:
-        held = child("benchmarks.orchestration_many", port)
-    return [row("orchestration/many_2000", held["rate"], PLACES / SECONDS, "turns/s", ">=0.95")]
+        us = child("benchmarks.orchestration_many", "ours", port)
+        them = child("benchmarks.orchestration_many", "bare", port)
+    return [
+        row("orchestration/many_2000", us["rate"], PLACES / SECONDS, "turns/s", ">=0.95"),
+        row("orchestration/many_2000_vs_bare", us["rate"], them["rate"], "turns/s", ">=0.95"),
+        row("orchestration/many_2000_cpu_vs_bare", us["cpu"], them["cpu"], "ms CPU/turn", "<=4.5"),
+    ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(ours(int(sys.argv[1])))))
+    side, port = sys.argv[1], int(sys.argv[2])
+    print(json.dumps(asyncio.run(ours(port) if side == "ours" else bare(port))))

@@ -210,26 +210,32 @@ class Capturing:
         return await self.pool.complete(conversation, sampling)
 
 
+async def captured(port: int, turns: int, size: int) -> list[bytes]:
+    """The bodies of one rollout's requests."""
+    async with Transport() as http, Pool("m", [Endpoint(f"http://127.0.0.1:{port}/v1")], http=http) as pool:
+        capturing = Capturing(pool)
+        await run_agent(record_of(0, turns), Pages(size), capturing, sampling=SAMPLING, owner={})
+    return capturing.bodies
+
+
 async def bare(port: int, turns: int, size: int, lockstep: bool) -> dict[str, Any]:
     """As many bytes to the same endpoint, and nothing else: each rollout sends ever more of its own copy of the last
     body, so that neither side sends from a cache that the other has not."""
     url = f"http://127.0.0.1:{port}/v1"
-    async with Transport() as http, Pool("m", [Endpoint(url)], http=http) as pool:
-        capturing = Capturing(pool)
-        await run_agent(record_of(0, turns), Pages(size), capturing, sampling=SAMPLING, owner={})
+    bodies = await captured(port, turns, size)
     steps = Lockstep(ROLLOUTS)
     headers = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
 
         async def rollout(sizes: list[int], lockstep: bool) -> None:
-            whole = memoryview(bytes(bytearray(capturing.bodies[-1])))
+            whole = memoryview(bytes(bytearray(bodies[-1])))
             for body in (whole[:size] for size in sizes):
                 if lockstep:
                     await steps.meet()
                 async with http.post(f"{url}/chat/completions", data=body, headers=headers) as response:
                     await response.read()
 
-        sizes = [len(body) for body in capturing.bodies]
+        sizes = [len(body) for body in bodies]
         await asyncio.gather(*(rollout(sizes[:3], False) for _ in range(ROLLOUTS)))
         began = time.process_time()
         await asyncio.gather(*(rollout(sizes, lockstep) for _ in range(ROLLOUTS)))
