@@ -11,7 +11,18 @@ from api import problems
 from api.access import Access, SafeHeaders
 from api.dashboard.pages import HERE
 from api.dashboard.pages import router as dashboard
-from api.routes import compilations, datasets, environments, events, health, metrics, rollouts, runs, task_sets
+from api.routes import (
+    compilations,
+    datasets,
+    endpoints,
+    environments,
+    events,
+    health,
+    metrics,
+    rollouts,
+    runs,
+    task_sets,
+)
 from api.service import Service
 
 Lifespan = Callable[[Service], AbstractAsyncContextManager[None]]
@@ -43,7 +54,7 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
     problems.install(app)
     app.add_middleware(Access, keys=service.settings.api_keys)
     app.add_middleware(SafeHeaders)
-    for module in (runs, rollouts, task_sets, environments, compilations, datasets, events):
+    for module in (runs, rollouts, endpoints, task_sets, environments, compilations, datasets, events):
         app.include_router(module.router, prefix="/v1")
     app.include_router(rollouts.trajectories, prefix="/v1")
     app.include_router(health.router)

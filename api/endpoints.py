@@ -1,34 +1,49 @@
 """Which model endpoints a run uses, and whether they know its model."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import httpx
 
+from api.model_keys import key_for
 from api.problems import Problem, unknown
 from api.settings import Settings
+from rollout.endpoints import EndpointEntry
 
 ASK_SECONDS = 5.0
 
 
-def key_for(settings: Settings, url: str) -> str | None:
-    """The service's model key goes to the endpoints of its own settings. To one that a caller names it goes
-    only while the service has no callers but its owner (no API keys, loopback alone)."""
-    if settings.model_key is None:
-        return None
-    ours = url.rstrip("/") in settings.base_url or not settings.api_keys
-    return settings.model_key.get_secret_value() if ours else None
+def endpoints_of(
+    settings: Settings, entries: Iterable[EndpointEntry], model: str, named: Sequence[str], run: str = ""
+) -> tuple[EndpointEntry, ...]:
+    """Who may be asked for a run: the endpoints that it names, or else those of the settings and those that were added
+    for all runs; then those that were added for it alone; without those that were removed."""
+    entries = tuple(entries)
+    of_all = {e.base_url: e for e in entries if not e.run}
+    of_run = {e.base_url: e for e in entries if run and e.run == run}
+    urls = list(named)
+    if not named:
+        urls += [url for url in settings.base_url if url not in of_all or of_all[url].model in ("", model)]
+        urls += [url for url, e in of_all.items() if e.model in ("", model) and not (e.removed or url in urls)]
+    found = {}
+    for url in dict.fromkeys(one.rstrip("/") for one in (*urls, *of_run)):
+        one = of_run.get(url) or of_all.get(url) or EndpointEntry(url)
+        if not one.removed:
+            found[url] = one
+    return tuple(found.values())
 
 
-def urls_of(settings: Settings, named: Sequence[str]) -> tuple[str, ...]:
-    """Raises `Problem` where neither the run nor the settings name an endpoint."""
-    urls = tuple(named) or settings.base_url
+def urls_of(
+    settings: Settings, named: Sequence[str], entries: Iterable[EndpointEntry] = (), model: str = ""
+) -> tuple[str, ...]:
+    """Raises `Problem` where there is no endpoint to ask."""
+    urls = tuple(one.base_url for one in endpoints_of(settings, entries, model, named))
     if not urls:
         raise Problem(
             422,
             "no-endpoint",
-            "no model endpoint: give the run base_urls (--base-url), or start the service with TRAJC_BASE_URL; "
-            "`trajc oracle` starts one that needs no model",
+            "no model endpoint: give the run base_urls (--base-url), add one (`trajc endpoints add`), or start the "
+            "service with TRAJC_BASE_URL; `trajc oracle` starts one that needs no model",
         )
     return urls
 

@@ -43,6 +43,17 @@ class Settings(BaseModel):
     model_key: SecretStr | None = Field(
         default=None, description="API key for the model endpoints. `OPENAI_API_KEY` is read where this is not set."
     )
+    model_keys: Path | None = Field(
+        default=None,
+        description='File of API keys for endpoints that want others: JSON, `{"https://host/v1": "key"}`; a key goes to '
+        "the URLs below its own. Read again when it changes; every process needs it.",
+    )
+    model_slots: int = Field(
+        default=64,
+        ge=1,
+        description="Model calls in flight at one endpoint to begin with, in each process; an engine's own figures move "
+        "it from there.",
+    )
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
     )
@@ -97,10 +108,10 @@ class Settings(BaseModel):
                 raise ValueError(f"{url!r} must begin with http:// or https://")
         return tuple(url.rstrip("/") for url in value)
 
-    @field_validator("home")
+    @field_validator("home", "model_keys")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @property
     def database(self) -> str:

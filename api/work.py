@@ -6,8 +6,6 @@ The service works so in embedded mode, and so does each worker process: the same
 import asyncio
 import gc
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from api.generation import GenerationHandler
 from api.models import IDLE_SECONDS, Models
 from api.reaper import reap_containers
 from api.service import Service
+from api.worker_name import worker_name
 from rollout.admission import Admission
 from rollout.engine import Engine, Handler, Outcome, Timing
 from rollout.journal import FolderJournals
@@ -62,7 +61,7 @@ async def at_work(
         if {"rollout", "generation"} & concurrency.keys():
             environments = await asyncio.to_thread(service.every_environment)
             stack.push_async_callback(service.close_environments)
-            models = await stack.enter_async_context(Models(settings))
+            models = await stack.enter_async_context(Models(settings, service.store))
             admission = Admission()
         if "generation" in concurrency:
             handlers["generation"] = GenerationHandler(
@@ -79,7 +78,11 @@ async def at_work(
                 journals=FolderJournals(settings.journals, fsync=settings.fsync),
             )
         if {"rollout", "generation"} & concurrency.keys():
-            tidying = {"idle pools and journals": tidy(models, rollouts), "reaper": reap_containers(service)}
+            tidying = {
+                "idle pools and journals": tidy(models, rollouts),
+                "model endpoints": models.follow(),
+                "reaper": reap_containers(service),
+            }
             await stack.enter_async_context(beside(tidying))
         if "compile_shard" in concurrency:
             handlers["compile_shard"] = partial(compiles, service)
@@ -96,10 +99,6 @@ async def at_work(
         finally:
             engine.stop()
             await asyncio.wait([working])
-
-
-def worker_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @asynccontextmanager

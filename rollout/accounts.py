@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envs.errors import FailureClass
+from rollout.endpoints import RECENT_SECONDS, EndpointUse
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,40 @@ class Accounts:
 
 @dataclass(frozen=True)
 class Progress:
-    """Tokens and turns are those of every trajectory kept, partial ones of failed attempts too: all was paid for."""
+    """How a run comes along. Calls and tokens are those that its processes made and told of, seconds ago at most:
+    those of failed attempts too, since all was paid for, and none that was only replayed."""
 
     accounts: Accounts
-    trajectories: int
-    turns: int
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    """Of `prompt_tokens`, those that the endpoint had in its prefix cache, where it tells."""
+    endpoints: tuple[EndpointUse, ...]
     rollouts_per_second: float
     """Ended with a whole trajectory, over the window asked for."""
-    completion_tokens_per_second: float
+    reason: str = ""
+    """Why nothing comes along, where that is known."""
+
+    @property
+    def calls(self) -> int:
+        return sum(use.calls for use in self.endpoints)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(use.prompt_tokens for use in self.endpoints)
+
+    @property
+    def completion_tokens(self) -> int:
+        return sum(use.completion_tokens for use in self.endpoints)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of `prompt_tokens`, those that the endpoint had in its prefix cache, where it tells."""
+        return sum(use.cached_tokens for use in self.endpoints)
+
+    @property
+    def prompt_tokens_per_second(self) -> float:
+        return sum(use.recent_prompt_tokens for use in self.endpoints) / RECENT_SECONDS
+
+    @property
+    def completion_tokens_per_second(self) -> float:
+        return sum(use.recent_completion_tokens for use in self.endpoints) / RECENT_SECONDS
 
     @property
     def seconds_left(self) -> float | None:

@@ -181,6 +181,20 @@ class Database:
             from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
         c.execute(insert(table).on_conflict_do_nothing(), rows)
 
+    def upsert(self, c: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        """Insert rows, or put them in the place of those with the same primary key. Rows hold every column."""
+        if not rows:
+            return
+        if self.sqlite:
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        made = insert(table)
+        others = {column.name: made.excluded[column.name] for column in table.c if not column.primary_key}
+        # In one order for all, so that none waits for another in a circle.
+        rows = sorted(rows, key=lambda row: [row[key.name] for key in table.primary_key])
+        c.execute(made.on_conflict_do_update(index_elements=list(table.primary_key), set_=others), rows)
+
     def on_queued(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener`, from any thread, after this process queued something. Returns how to stop that."""
         self._listeners.append(listener)

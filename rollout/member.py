@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rollout.balance import Breaker, Pace, Standing
 from rollout.capacity import Bounds, EngineLoad, adjust
 from rollout.client import ChatClient
+from rollout.gate import Gate
 from rollout.model import Reply
 from rollout.retry import Trouble
 
@@ -20,6 +21,8 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     slots: int = 64
     """Calls in flight to begin with; vLLM's own figures move it within `Policy.bounds`."""
+    gate: Gate = field(default_factory=Gate, compare=False, repr=False)
+    """Bounds the calls of all pools that share it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Member:
     """An endpoint's state, changed only by its pool."""
 
     def __init__(self, endpoint: Endpoint, client: ChatClient, breaker: Breaker) -> None:
+        self.endpoint = endpoint
         self.client = client
         self.url = client.endpoint
         self.slots = float(endpoint.slots)
@@ -65,7 +69,27 @@ class Member:
         return now >= self.resting_until and self.breaker.admits(now, self.in_flight)
 
     def has_room(self, now: float) -> bool:
-        return self.admits(now) and self.in_flight < int(self.slots)
+        return self.admits(now) and self.in_flight < int(self.slots) and self.endpoint.gate.has_room
+
+    def enter(self) -> None:
+        self.in_flight += 1
+        self.endpoint.gate.enter()
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+        self.endpoint.gate.leave()
+
+    def change(self, endpoint: Endpoint, client: ChatClient) -> None:
+        """Other slots, another key: from the next call on."""
+        if endpoint.slots != self.endpoint.slots:
+            self.slots = self.ceiling = float(endpoint.slots)
+        self.endpoint, self.client = endpoint, client
+
+    @property
+    def bound(self) -> float:
+        """Calls in flight at most, as things are now."""
+        gate = self.endpoint.gate.bound
+        return self.slots if gate is None else min(self.slots, max(gate, 1))
 
     def standing(self, now: float, usual: float) -> Standing:
         return Standing(
@@ -73,7 +97,7 @@ class Member:
             seconds=self.pace.estimate(usual),
             in_flight=self.in_flight,
             waiting=len(self.queue),
-            slots=self.slots,
+            slots=self.bound,
             failures=self.breaker.failures,
             available=self.admits(now),
         )
@@ -103,6 +127,7 @@ class Member:
         """A reading of the engine's figures, or a failure to read them."""
         if load is not None:
             self.engine = load
+            bounds = replace(bounds, most=max(bounds.most, self.endpoint.slots))
             self.slots = self.ceiling = adjust(self.slots, self.in_flight, load, now, bounds)
 
     def status(self, now: float, usual: float) -> Status:
@@ -114,7 +139,7 @@ class Member:
         return Status(
             url=self.url,
             state=state,
-            slots=int(self.slots),
+            slots=int(self.bound),
             in_flight=self.in_flight,
             waiting=len(self.queue),
             requests=self.requests,

@@ -24,6 +24,10 @@ class ModelRefused(ModelError):
     permanent = True
 
 
+class ModelUnauthorised(ModelRefused):
+    """401 or 403: the endpoint wants a key, or another one."""
+
+
 class ContextLengthExceeded(Exception):
     """The server refused the prompt as too long. A stop reason, not a failure."""
 

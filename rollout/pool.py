@@ -10,14 +10,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollout.balance import BREAKER, Breaker, choose
 from rollout.capacity import BOUNDS, Bounds, read_metrics
 from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses
 from rollout.member import Endpoint, Member, Status
-from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
+from rollout.model import ContextLengthExceeded, Conversation, ModelError, ModelRefused, Reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
 from rollout.transport import Transport
 
@@ -28,6 +28,8 @@ class Policy:
     """A rollout leaves its endpoint where another call there costs this many times the cheapest."""
     patience: float = 300.0
     """Seconds to wait while no endpoint is well."""
+    cold: float = 10.0
+    """The same while none has ever answered: perhaps there is none."""
     poll: float = 5.0
     """Seconds between readings of the engines' figures."""
     bounds: Bounds = BOUNDS
@@ -35,6 +37,13 @@ class Policy:
 
 
 POLICY = Policy()
+
+Told = Callable[[str, Reply | Exception], None]
+"""Hears what came of each request: the endpoint's URL, and the reply or what went wrong."""
+
+
+def deaf(_: str, __: Reply | Exception) -> None:
+    """A `Told` for nobody."""
 
 
 class Pool:
@@ -59,6 +68,9 @@ class Pool:
         self._members: dict[str, Member] = {}
         self._stranded: deque[tuple[float, asyncio.Future[Member]]] = deque()
         self._http = http
+        self._answered = False
+        """Whether anybody ever did."""
+        self._cold_since: float | None = None
         self._reader: asyncio.Task[None] | None = None
         for endpoint in endpoints:
             self.add(endpoint)
@@ -76,21 +88,41 @@ class Pool:
             await asyncio.wait([self._reader])
         for waiter in [w for m in self._members.values() for w in m.queue] + [w for _, w in self._stranded]:
             waiter.cancel()
+        for member in self._members.values():
+            member.endpoint.gate.listeners.remove(self._dispatch)
 
     def add(self, endpoint: Endpoint) -> None:
-        """A new endpoint takes calls at once. Adding one that is there changes nothing."""
+        """A new endpoint takes calls at once; one that is there gets these slots and this key."""
+        url, _ = addresses(endpoint.base_url)
+        member = self._members.get(url)
+        if member is not None and member.endpoint == endpoint:
+            return
         client = ChatClient(
             endpoint.base_url, self.name, api_key=endpoint.api_key, timeouts=self._timeouts, http=self._http
         )
-        self._members.setdefault(client.endpoint, Member(endpoint, client, self._policy.breaker))
+        if member is None:
+            self._members[url] = Member(endpoint, client, self._policy.breaker)
+            endpoint.gate.listeners.append(self._dispatch)
+        else:
+            member.change(replace(endpoint, gate=member.endpoint.gate), client)
         self._dispatch()
+
+    def become(self, endpoints: Iterable[Endpoint]) -> None:
+        """Have these endpoints and no others."""
+        wanted = {addresses(endpoint.base_url)[0]: endpoint for endpoint in endpoints}
+        for endpoint in wanted.values():
+            self.add(endpoint)
+        for url in [url for url in self._members if url not in wanted]:
+            self.remove(url)
 
     def remove(self, base_url: str) -> None:
         """Its calls in flight finish; its rollouts, and no others, go elsewhere. Raises `KeyError`."""
         url, _ = addresses(base_url)
         if url not in self._members:
             raise KeyError(f"no endpoint {url}; there are: {', '.join(self._members) or 'none'}")
-        self._move_queue(self._members.pop(url))
+        member = self._members.pop(url)
+        member.endpoint.gate.listeners.remove(self._dispatch)
+        self._move_queue(member)
 
     def status(self) -> tuple[Status, ...]:
         now, usual = self._clock(), self._usual()
@@ -101,38 +133,49 @@ class Pool:
         """Calls that wait because no endpoint is well."""
         return len(self._stranded)
 
-    async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+    async def complete(self, conversation: Conversation, sampling: dict[str, Any], told: Told = deaf) -> Reply:
         if self._reader is None:
             self._reader = asyncio.create_task(self._read_for_ever(), name=f"figures of {self.name}")
         return await persist(
-            lambda: self._once(conversation, sampling),
+            lambda: self._once(conversation, sampling, told),
             self._backoff,
             chance=self._chance,
             clock=self._clock,
             sleep=asyncio.sleep,
         )
 
-    async def _once(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+    async def _once(self, conversation: Conversation, sampling: dict[str, Any], told: Told) -> Reply:
         member = await self._seat(conversation.home)
         began = self._clock()
         try:
             reply = await member.client.send(conversation, sampling)
         except Trouble as trouble:
+            told(member.url, trouble)
             raise self._troubled(member, trouble, began) from None
-        except ContextLengthExceeded:
-            member.breaker = member.breaker.succeeded()
+        except (ContextLengthExceeded, ModelRefused) as e:
+            self._answered = True
+            if isinstance(e, ModelRefused):
+                told(member.url, e)
+            else:
+                member.breaker = member.breaker.succeeded()
             raise
         else:
+            self._answered = True
             member.served(reply)
+            told(member.url, reply)
             conversation.home = member.url
             return reply
         finally:
             self._leave(member)
 
-    def _troubled(self, member: Member, trouble: Trouble, began: float) -> Trouble:
+    def _troubled(self, member: Member, trouble: Trouble, began: float) -> Trouble | ModelError:
         """Note it, and what to raise: where another endpoint can take the call, nobody waits for this one."""
         now = self._clock()
         member.troubled(trouble, began, now)
+        if trouble.kind not in ("connection", "timeout"):
+            self._answered = True
+        if not self._answered and self._is_cold(now) and not self._elsewhere(member, now):
+            return self._nobody()
         back = max(member.resting_until, member.breaker.until)
         if back > now:
             asyncio.get_running_loop().call_later(back - now, self._dispatch)
@@ -140,11 +183,30 @@ class Pool:
         others = any(m.admits(now) for m in self._members.values())
         return Trouble(trouble.kind, str(trouble), None if others else trouble.after)
 
+    def _is_cold(self, now: float) -> bool:
+        """Whether, for as long as that counts, there were calls and no answer."""
+        self._cold_since = now if self._cold_since is None else self._cold_since
+        return now - self._cold_since >= self._policy.cold
+
+    def _elsewhere(self, member: Member, now: float) -> bool:
+        return any(m.admits(now) for m in self._members.values() if m is not member)
+
+    @property
+    def _patience(self) -> float:
+        return self._policy.patience if self._answered else self._policy.cold
+
+    def _nobody(self) -> ModelError:
+        told = "; ".join(m.last_trouble or f"{m.url}: nobody knows" for m in self._members.values())
+        told = told or "there is none"
+        if self._answered:
+            return ModelError(f"no endpoint of {self.name} was well for {self._patience:g} s ({told})")
+        return ModelError(f"no endpoint of {self.name} answers ({told}); start it, or name another")
+
     async def _seat(self, home: str | None) -> Member:
         """A slot, which the caller gives back by `_leave`. Raises `ModelError` after the policy's patience."""
         member = self._chosen(home)
         if member is not None and not member.queue and member.has_room(self._clock()):
-            member.in_flight += 1
+            member.enter()
             return member
         waiter: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
         self._enqueue(waiter, member)
@@ -157,7 +219,7 @@ class Pool:
             raise
 
     def _leave(self, member: Member) -> None:
-        member.in_flight -= 1
+        member.leave()
         self._dispatch()
 
     def _chosen(self, home: str | None) -> Member | None:
@@ -174,7 +236,7 @@ class Pool:
             member.queue.append(waiter)
             return
         self._stranded.append((self._clock(), waiter))
-        asyncio.get_running_loop().call_later(self._policy.patience, self._give_up)
+        asyncio.get_running_loop().call_later(self._patience, self._give_up)
 
     def _dispatch(self) -> None:
         """Fill every free slot that somebody waits for."""
@@ -184,7 +246,7 @@ class Pool:
         for member in self._members.values():
             while member.has_room(now) and (waiter := self._next(member, now)) is not None:
                 if not waiter.done():
-                    member.in_flight += 1
+                    member.enter()
                     waiter.set_result(member)
 
     def _next(self, member: Member, now: float) -> "asyncio.Future[Member] | None":
@@ -215,12 +277,14 @@ class Pool:
         self._stranded = deque(s for s in self._stranded if s[1] is not waiter)
 
     def _give_up(self) -> None:
-        patience = self._policy.patience
-        while self._stranded and self._clock() - self._stranded[0][0] >= patience * 0.999:
+        now, patience = self._clock(), self._patience
+        while self._stranded and now - self._stranded[0][0] >= patience * 0.999:
             waiter = self._stranded.popleft()[1]
-            told = "; ".join(f"{m.url}: {m.last_trouble}" for m in self._members.values()) or "the pool is empty"
             if not waiter.done():
-                waiter.set_exception(ModelError(f"no endpoint of {self.name} was well for {patience:g} s ({told})"))
+                waiter.set_exception(self._nobody())
+        if self._stranded:  # somebody answered meanwhile: there is reason to wait longer
+            left = patience - (now - self._stranded[0][0])
+            asyncio.get_running_loop().call_later(left, self._give_up)
 
     def _usual(self) -> float:
         """Seconds that a call takes anywhere in the pool; 1 before the first one."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from rollout.model import ContextLengthExceeded, Conversation, ModelRefused, Reply
+from rollout.model import ContextLengthExceeded, Conversation, ModelRefused, ModelUnauthorised, Reply
 from rollout.recover import Found, recover, split_reasoning
 from rollout.retry import Trouble
 from rollout.trajectory import ToolCall, Usage
@@ -39,7 +39,7 @@ def failure(status: int, body: bytes, endpoint: str, after: float | None = None)
         return Trouble("busy", told, after)
     if status >= 500 or status in (408, 425):
         return Trouble("server", told, after)
-    return ModelRefused(told)
+    return ModelUnauthorised(told) if status in (401, 403) else ModelRefused(told)
 
 
 def server_words(body: bytes) -> str:

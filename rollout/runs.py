@@ -52,6 +52,9 @@ class RunSpec(Frozen):
     """In place of every task's own limits."""
     priority: int = 0
     """Higher is claimed first; among equals the older run."""
+    calls_at_once: int | None = Field(default=None, ge=1)
+    """Model calls in flight at once, over all processes; None for no bound but the endpoints'. No process has less than
+    one."""
     recipe: str | dict[str, Any] | None = None
     """Name or content of the recipe that each trajectory is compiled with."""
     max_attempts: int = Field(default=3, ge=1)

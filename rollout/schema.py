@@ -176,6 +176,7 @@ trajectories = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
 )
 sa.Index("ix_trajectories_run", trajectories.c.run_id, trajectories.c.id)
+sa.Index("ix_trajectories_recent", trajectories.c.run_id, trajectories.c.created)
 sa.Index("ix_trajectories_environment", trajectories.c.environment, trajectories.c.id)
 sa.Index("ix_trajectories_rollout", trajectories.c.rollout_id)
 sa.Index("ix_trajectories_hash", trajectories.c.hash)
@@ -238,4 +239,54 @@ events = sa.Table(
     sa.Column("data", sa.JSON, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
     sqlite_autoincrement=True,
+)
+
+endpoints = sa.Table(
+    # What was added to, changed of or taken from the endpoints that settings and runs name.
+    "endpoints",
+    metadata,
+    sa.Column("base_url", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),  # "": every run's
+    sa.Column("model", sa.Text, nullable=False),  # "": any
+    sa.Column("slots", sa.Integer),
+    sa.Column("at_once", sa.Integer),
+    sa.Column("removed", sa.Boolean, nullable=False),
+    sa.Column("changed", sa.Double, nullable=False),
+)
+
+endpoint_calls = sa.Table(
+    # What one process's model calls came to, as it last told; `recent_*` of its last minute.
+    "endpoint_calls",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),  # "": of no run
+    sa.Column("endpoint", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("recent_calls", sa.BigInteger, nullable=False),
+    sa.Column("recent_prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("recent_completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("recent_seconds", sa.Double, nullable=False),
+    sa.Column("trouble", sa.Text, nullable=False),
+    sa.Column("troubled", sa.Double),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+endpoint_states = sa.Table(
+    # How one process sees an endpoint.
+    "endpoint_states",
+    metadata,
+    sa.Column("endpoint", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("in_flight", sa.Integer, nullable=False),
+    sa.Column("waiting", sa.Integer, nullable=False),
+    sa.Column("trouble", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
 )

@@ -7,6 +7,7 @@
     Trajectories (store_trajectories) trajectories, scores, candidates for the compiler
     Measures (store_progress)         how a run comes along
     Versions (store_versions)         compilations, datasets and their versions
+    Endpoints (store_endpoints)       model endpoints, and what their calls came to
     Events (store_events)             what changed, in order
 
 Synchronous and thread-safe; async callers use `asyncio.to_thread`.

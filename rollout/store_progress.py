@@ -2,34 +2,60 @@
 
 import sqlalchemy as sa
 
-from rollout.accounts import Progress
-from rollout.schema import trajectories
+from rollout.accounts import Accounts, Progress, accounts_of
+from rollout.endpoints import EndpointUse
+from rollout.schema import attempts, jobs, runs, trajectories
+from rollout.store_endpoints import Endpoints
 from rollout.store_runs import Runs
 
 
-class Measures(Runs):
+class Measures(Runs, Endpoints):
     def progress(self, run: str, window: float = 60.0) -> Progress:
-        """Rates are over the last `window` seconds. Raises `NotFound`."""
-        accounts = self.accounts(run)
-        of, since = trajectories.c, self.now() - window
-        query = sa.select(
-            sa.func.count(),
-            sa.func.count().filter(of.created > since, of.partial.is_(False)),
-            sa.func.coalesce(sa.func.sum(of.turns), 0),
-            sa.func.coalesce(sa.func.sum(of.prompt_tokens), 0),
-            sa.func.coalesce(sa.func.sum(of.completion_tokens), 0),
-            sa.func.coalesce(sa.func.sum(of.cached_tokens), 0),
-            sa.func.coalesce(sa.func.sum(of.completion_tokens).filter(of.created > since), 0),
-        ).where(of.run_id == run)
+        """Rollouts are counted over the last `window` seconds, or since the run began. Raises `NotFound`."""
+        told = self.run(run)
+        now, of = self.now(), trajectories.c
+        window = min(window, max(now - told.created, 1.0))
+        ended = sa.select(sa.func.count()).where(of.run_id == run, of.created > now - window, of.partial.is_(False))
         with self.read() as c:
-            kept, recent, turns, prompt, completion, cached, recent_tokens = c.execute(query).one()
+            recent = c.execute(ended).scalar_one()
+        uses = self.endpoint_uses(run)
         return Progress(
-            accounts=accounts,
-            trajectories=kept,
-            turns=int(turns),
-            prompt_tokens=int(prompt),
-            completion_tokens=int(completion),
-            cached_tokens=int(cached),
+            accounts=told.accounts,
+            endpoints=uses,
             rollouts_per_second=recent / window,
-            completion_tokens_per_second=int(recent_tokens) / window,
+            reason=self._reason(run, uses) if told.finished is None and not recent else "",
         )
+
+    def totals(self) -> tuple[Accounts, int, int]:
+        """The accounts of all runs together, and how many runs are finished and not, in three statements however many
+        runs there are."""
+        of = jobs.c
+        counted = (
+            sa.select(of.state, of.failure, sa.func.count())
+            .where(of.run_id.is_not(None), of.id.startswith("ro_"))
+            .group_by(of.state, of.failure)
+        )
+        submitted = sa.select(
+            sa.func.coalesce(sa.func.sum(runs.c.submitted), 0), sa.func.count(), sa.func.count(runs.c.finished)
+        )
+        with self.read() as c:
+            total, count, finished = c.execute(submitted).one()
+            rows = [(state, failure, n) for state, failure, n in c.execute(counted)]
+        return accounts_of(int(total), rows), finished, count - finished
+
+    def _reason(self, run: str, uses: tuple[EndpointUse, ...]) -> str:
+        """The words of what failed last, where nothing of the run ended for a while."""
+        dead = [use for use in uses if use.state == "failing"]
+        if dead and len(dead) == len([use for use in uses if use.state != "idle"]):
+            return "no endpoint answers: " + "; ".join(use.trouble for use in dead)
+        last = (
+            sa.select(attempts.c.failure, attempts.c.error)
+            .join(jobs, jobs.c.id == attempts.c.job_id)
+            .where(jobs.c.run_id == run, jobs.c.state == "queued", jobs.c.attempt > 0)
+            .where(attempts.c.failure.is_not(None), attempts.c.attempt == jobs.c.attempt)
+            .order_by(jobs.c.id)
+            .limit(1)
+        )
+        with self.read() as c:
+            row = c.execute(last).one_or_none()
+        return "" if row is None else f"{row.failure}: {row.error}"

@@ -126,6 +126,12 @@ class Runs(TaskSets):
             items = self._runs(c, rows[:limit])
         return Page(items, items[-1].id if len(rows) > limit else None)
 
+    def live_runs(self) -> tuple[Run, ...]:
+        """Those that are not finished, without their accounts."""
+        with self.read() as c:
+            rows = c.execute(runs.select().where(runs.c.finished.is_(None)).order_by(runs.c.id)).all()
+        return tuple(_run(row, Accounts()) for row in rows)
+
     def accounts(self, run: str) -> Accounts:
         """Raises `NotFound`."""
         return self.run(run).accounts
@@ -158,19 +164,7 @@ class Runs(TaskSets):
         counted: dict[str, list[tuple[str, str | None, int]]] = {row.id: [] for row in rows}
         for run, state, failure, count in c.execute(query):
             counted[run].append((state, failure, count))
-        return tuple(
-            Run(
-                id=row.id,
-                spec=RunSpec.model_validate(row.spec),
-                sealed=row.sealed,
-                paused=row.paused,
-                cancel_requested=row.cancel_requested,
-                created=row.created,
-                finished=row.finished,
-                accounts=accounts_of(row.submitted, counted[row.id]),
-            )
-            for row in rows
-        )
+        return tuple(_run(row, accounts_of(row.submitted, counted[row.id])) for row in rows)
 
     def _run_of_key(self, c: sa.Connection, key: str | None, request: str) -> str | None:
         if key is None:
@@ -254,3 +248,16 @@ class Runs(TaskSets):
                     "error": "",
                     "created": now,
                 }
+
+
+def _run(row: sa.Row[Any], accounts: Accounts) -> Run:
+    return Run(
+        id=row.id,
+        spec=RunSpec.model_validate(row.spec),
+        sealed=row.sealed,
+        paused=row.paused,
+        cancel_requested=row.cancel_requested,
+        created=row.created,
+        finished=row.finished,
+        accounts=accounts,
+    )

@@ -22,7 +22,7 @@ from rollout.loop import run_agent
 from rollout.model import Model
 from rollout.record import Identity, NoJournal, Record
 from rollout.replay import Diverged, ReplayedJournal, ReplayedModel
-from rollout.runs import Claim, RunSpec, Work
+from rollout.runs import Claim, Work
 from rollout.store import Store
 from rollout.together import Together
 from rollout.trajectory import Mark, Trajectory
@@ -32,13 +32,13 @@ SCORING_ATTEMPTS = 3
 
 
 class RolloutHandler:
-    """`models` gives the model that a run's spec names; whoever made it closes what it shares."""
+    """`models` gives the model that the work's run names; whoever made it closes what it shares."""
 
     def __init__(
         self,
         store: Store,
         environments: Mapping[str, Environment],
-        models: Callable[[RunSpec], Model],
+        models: Callable[[Work], Model],
         *,
         service: str = "trajc",
         admission: Admission | None = None,
@@ -83,7 +83,7 @@ class RolloutHandler:
 
         Raises `Diverged` where they cannot be repeated in that.
         """
-        turns, model, owner = earlier.turns, self.models(work.spec), self.owner(claim)
+        turns, model, owner = earlier.turns, self.models(work), self.owner(claim)
         journal = None if self.journals is None else self.journals.open(claim.job, claim.attempt)
         try:
             watch, mark = await take_up(environment, work.task, owner, earlier, journal or NoJournal())

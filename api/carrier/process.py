@@ -13,7 +13,8 @@ from concurrent.futures import CancelledError
 
 from api.service import open_service
 from api.settings import Settings
-from api.work import AtWork, Compiles, at_work, worker_name
+from api.work import AtWork, Compiles, at_work
+from api.worker_name import worker_name
 from rollout.runs import JobKind
 
 log = logging.getLogger(__name__)

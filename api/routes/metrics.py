@@ -1,11 +1,13 @@
 """Prometheus text, counted in the database and not in this process."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 
 from fastapi import APIRouter, Response
 
 from api.routes.parts import TheService
 from api.service import Service
+from rollout.endpoints import EndpointUse
 
 router = APIRouter(tags=["health"])
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -17,17 +19,10 @@ async def metrics(service: TheService) -> Response:
 
 
 def text(service: Service) -> str:
-    totals: dict[tuple[str, str], int] = {}
-    submitted = runs = unfinished = 0
-    for run in service.every_run():
-        runs += 1
-        unfinished += run.finished is None
-        accounts = run.accounts
-        submitted += accounts.submitted
-        for state in ("queued", "running", "succeeded", "cancelled"):
-            totals[state, ""] = totals.get((state, ""), 0) + getattr(accounts, state)
-        for failure, count in accounts.failed.items():
-            totals["failed", failure] = totals.get(("failed", failure), 0) + count
+    accounts, finished, unfinished = service.store.totals()
+    totals = {(state, ""): getattr(accounts, state) for state in ("queued", "running", "succeeded", "cancelled")}
+    totals |= {("failed", failure): count for failure, count in accounts.failed.items()}
+    uses = service.store.endpoint_uses()
     lines = [
         "# HELP trajc_rollouts Rollouts by state, failed ones by class.",
         "# TYPE trajc_rollouts gauge",
@@ -37,11 +32,12 @@ def text(service: Service) -> str:
         ),
         "# HELP trajc_rollouts_submitted_total Rollouts ever submitted.",
         "# TYPE trajc_rollouts_submitted_total counter",
-        f"trajc_rollouts_submitted_total {submitted}",
+        f"trajc_rollouts_submitted_total {accounts.submitted}",
         "# HELP trajc_runs Runs, and those of them that are not finished.",
         "# TYPE trajc_runs gauge",
         f'trajc_runs{{finished="no"}} {unfinished}',
-        f'trajc_runs{{finished="yes"}} {runs - unfinished}',
+        f'trajc_runs{{finished="yes"}} {finished}',
+        *(line for name, kind, words, value in OF_ENDPOINTS for line in family(name, kind, words, value, uses)),
         "# HELP trajc_datasets Datasets with a published version.",
         "# TYPE trajc_datasets gauge",
         f"trajc_datasets {len(service.store.datasets())}",
@@ -50,3 +46,26 @@ def text(service: Service) -> str:
         f"trajc_last_event {service.store.last_event()}",
     ]
     return "\n".join(lines) + "\n"
+
+
+OF_ENDPOINTS: tuple[tuple[str, str, str, Callable[[EndpointUse], float]], ...] = (
+    ("calls_total", "counter", "Model calls answered.", lambda use: use.calls),
+    ("failures_total", "counter", "Requests to the endpoint that failed.", lambda use: use.failures),
+    ("prompt_tokens_total", "counter", "Prompt tokens.", lambda use: use.prompt_tokens),
+    ("completion_tokens_total", "counter", "Generated tokens.", lambda use: use.completion_tokens),
+    ("call_seconds_total", "counter", "Seconds of the answered calls.", lambda use: use.seconds),
+    ("in_flight", "gauge", "Model calls in flight.", lambda use: use.in_flight),
+)
+
+
+def family(
+    name: str, kind: str, words: str, value: Callable[[EndpointUse], float], uses: tuple[EndpointUse, ...]
+) -> Iterator[str]:
+    name = f"trajc_endpoint_{name}"
+    yield f"# HELP {name} {words}"
+    yield f"# TYPE {name} {kind}"
+    yield from (f'{name}{{endpoint="{escaped(use.endpoint)}"}} {value(use)}' for use in uses)
+
+
+def escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

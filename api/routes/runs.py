@@ -16,7 +16,7 @@ from api.run_recipes import check_recipe
 from api.sampling import check_sampling
 from api.service import Service
 from api.task_lines import inline_tasks, read_tasks
-from api.views import run_view
+from api.views import progress_view, run_view
 from envs.errors import FailureClass
 from rollout.runs import Label, RunSpec, TaskRow
 
@@ -58,7 +58,8 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
     service.environment(wanted.environment)
     check_recipe(wanted, service.settings)
     await asyncio.to_thread(check_sampling, wanted.sampling)
-    urls = endpoints.urls_of(service.settings, wanted.base_urls)
+    entries = await asyncio.to_thread(service.store.endpoint_entries)
+    urls = endpoints.urls_of(service.settings, wanted.base_urls, entries, wanted.model)
     warnings = await endpoints.check_model(service.settings, wanted.model, urls)
     how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}
     if lines:
@@ -80,7 +81,9 @@ async def list_runs(service: TheService, cursor: Cursor = None, limit: Limit = 5
 
 @router.get("/{id}")
 async def one_run(id: str, service: TheService) -> dict[str, Any]:
-    return run_view(await asyncio.to_thread(service.store.run, id))
+    """With its progress: rates over the last minute, time left, calls and tokens by endpoint."""
+    run = await asyncio.to_thread(service.store.run, id)
+    return {**run_view(run), "progress": progress_view(await asyncio.to_thread(service.store.progress, id))}
 
 
 @router.post("/{id}/tasks")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from api.endpoints import key_for
+from api.model_keys import key_for
 from api.settings import Settings, SettingsError, read_settings, settings_table
 
 

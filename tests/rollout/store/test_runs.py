@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from envs.blobs import BlobStore
 from envs.errors import TaskError
 from envs.task import Limits
-from rollout.accounts import Accounts, Progress
+from rollout.accounts import Accounts
 from rollout.database import Conflict, NotFound
 from rollout.runs import RunSpec, TaskRow
 from rollout.store import Store
@@ -29,29 +29,6 @@ def test_a_run_queues_every_sample_of_every_task(store: Store, kit: Any) -> None
     assert groups[0] == groups[1] != groups[2] == groups[3]
     work = store.work(rollouts[2].id)
     assert (work.spec, TaskRow(work.task, work.reference)) == (spec, kit.rows(3)[1])
-
-
-def test_progress_is_counted_from_what_is_kept(store: Store, kit: Any, clock: Any) -> None:
-    run = store.create_run(kit.spec, kit.rows(5)).id
-    first, second, third = store.claim("w", ["rollout"], 3, clock.now, 900)
-    store.finish(first, kit.trajectory(store, first))
-    clock.now += 100
-    store.finish(second, kit.trajectory(store, second))
-    store.fail(third, "task_error", "broke", kit.trajectory(store, third, stop=False))
-    progress = store.progress(run, window=10.0)
-    assert progress == Progress(
-        accounts=Accounts(submitted=5, queued=2, succeeded=2, failed={"task_error": 1}),
-        trajectories=3,
-        turns=3,
-        prompt_tokens=15,
-        completion_tokens=6,
-        cached_tokens=0,
-        rollouts_per_second=0.1,
-        completion_tokens_per_second=0.4,
-    )
-    assert progress.seconds_left == 20.0
-    clock.now += 100
-    assert store.progress(run, window=10.0).seconds_left is None
 
 
 def test_an_empty_sealed_run_is_finished_at_once(store: Store, kit: Any) -> None:
