@@ -74,6 +74,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "vllm": _vllm,
     "realdata": _realdata,
     "network": _network,
+    "apt": _program("apt-get"),
 }
 
 

@@ -1,8 +1,7 @@
-"""`trajc tasks make-swe`, `load-swe`, `rate-swe` and `base-image`."""
+"""`trajc tasks make-swe`, `mine-swe`, `load-swe`, `rate-swe` and `base-image`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,16 +13,6 @@ if TYPE_CHECKING:
     from envs.swe.load_rows import Loaded
 
 
-class BugsBy(StrEnum):
-    MUTATION = "mutation"
-    LLM = "llm"
-
-
-class IssuesBy(StrEnum):
-    FAILURES = "failures"
-    LLM = "llm"
-
-
 def make_swe(
     package: Annotated[str, typer.Argument(help="NAME or NAME==VERSION of a package, or the path of its archive.")],
     out: Annotated[Path | None, typer.Option(help="Task file to write. Default: ./PACKAGE.jsonl.")] = None,
@@ -31,12 +20,13 @@ def make_swe(
     bugs: Annotated[int, typer.Option(min=1, help="Bugs planted in each.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same tasks.")] = 0,
     parallel: Annotated[int, typer.Option(min=1, help="Sandboxes at once.")] = 2,
-    bugs_by: Annotated[BugsBy, typer.Option(help="Who writes the bugs: operators on the syntax tree, or a model.")] = (
-        BugsBy.MUTATION
-    ),
+    bugs_by: Annotated[
+        Literal["mutation", "llm"], typer.Option(help="Who writes the bugs: operators on the syntax tree, or a model.")
+    ] = "mutation",
     issues_by: Annotated[
-        IssuesBy, typer.Option(help="Who words the issues: what the tests say, or a model that sees bug and tests.")
-    ] = IssuesBy.FAILURES,
+        Literal["failures", "llm"],
+        typer.Option(help="Who words the issues: what the tests say, or a model that sees bug and tests."),
+    ] = "failures",
     model: Annotated[str | None, typer.Option(help="The model that writes. Default: TRAJC_MODEL.")] = None,
     base_url: Annotated[list[str] | None, typer.Option(help="Its endpoint, ending in /v1; may be given again.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
@@ -57,12 +47,12 @@ def make_swe(
     known = settings()
     target = out or Path(f"{package_name(package)}.jsonl")
     written: Written | None = None
-    if bugs_by is BugsBy.LLM or issues_by is IssuesBy.LLM:
+    if "llm" in (bugs_by, issues_by):
         if (named := model or known.model) is None:
             fail("which model writes? name one with --model, or set TRAJC_MODEL", 2)
         written = Written(
-            bugs=bugs_by is BugsBy.LLM,
-            issues=issues_by is IssuesBy.LLM,
+            bugs=bugs_by == "llm",
+            issues=issues_by == "llm",
             model=named,
             base_urls=base_url or [],
             replies=replies or target.with_suffix(".replies.jsonl"),
@@ -152,6 +142,40 @@ def tell_row(one: "Loaded") -> None:
 
 def where(one: "Loaded") -> dict[str, object]:
     return {"file": one.row.file, "row": one.row.number, "id": one.row.name, "image": one.image}
+
+
+def mine_swe(
+    clone: Annotated[Path, typer.Argument(help="A local clone.", exists=True, file_okay=False)],
+    repo: Annotated[str, typer.Option(help="OWNER/NAME, as the rows carry it.")],
+    out: Annotated[Path | None, typer.Option(help="Rows to write. Default: ./NAME.rows.jsonl.")] = None,
+    revision: Annotated[str, typer.Option(help="Where to start going back from.")] = "HEAD",
+    most: Annotated[int | None, typer.Option(min=1, help="Rows wanted. Default: all that there are.")] = None,
+    image: Annotated[str | None, typer.Option(help="Image that the tests run in. Default: the base image.")] = None,
+    workdir: Annotated[str, typer.Option(help="Where it keeps the repository.")] = "/testbed",
+    test_command: Annotated[str | None, typer.Option(help="Test files are appended. Default: pytest.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="Commits at once; each runs in two sandboxes.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make rows of SWE-bench's shape from a history: commits that change the source and bring a test that failed
+    before and passes after, twice. `load-swe` makes tasks of them."""
+    import asyncio
+
+    from api.cli.mine_swe import Mine, mine, write_rows
+    from envs.swe.make.suite import PYTEST
+
+    target = out or Path(f"{repo.rpartition('/')[2]}.rows.jsonl")
+    where = Mine(clone, repo, revision, image, workdir, test_command or PYTEST, most, parallel)
+    with plain_errors():
+        done = asyncio.run(mine(where, settings(), say))
+        write_rows(done.rows, target)
+    dropped = ", ".join(f"{n} {reason}" for reason, n in done.dropped.items()) or "none"
+    say(f"{done.commits} commits = {len(done.rows)} rows + dropped: {dropped}")
+    if as_json:
+        emit({"file": str(target), "commits": done.commits, "rows": len(done.rows), "dropped": done.dropped})
+    else:
+        print(f"{target}: {len(done.rows)} rows of {repo}")
+    if not done.rows:
+        fail(f"{clone}: no commit makes a row", 3)
 
 
 def rate_swe(

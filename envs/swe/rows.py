@@ -7,8 +7,6 @@ clone at `base_commit`, or from the image that belongs to the row.
 
 import asyncio
 import io
-import os
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +22,7 @@ from envs.errors import TaskError
 from envs.swe.difficulty import difficulty_of
 from envs.swe.engine.container import remove
 from envs.swe.engine.words import engine_words
+from envs.swe.git import git, git_words
 from envs.swe.gitdir import File
 from envs.swe.make.folder import reverse_diff
 from envs.swe.make.suite import PYTEST, belongs_to_tests
@@ -116,9 +115,9 @@ def row_faults(row: Mapping[str, Any]) -> list[str]:
 
 def files_of_commit(clone: Path, commit: str) -> dict[str, File]:
     """A commit's files from a local clone. Raises `TaskError` with git's words."""
-    done = _git(clone, "archive", "--format=tar", commit)
+    done = git(clone, "archive", "--format=tar", commit)
     if done.returncode:
-        raise TaskError(f"{clone} has no commit {commit}: {done.stderr.decode('utf-8', 'replace').strip()}")
+        raise TaskError(f"{clone} has no commit {commit}: {git_words(done)}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         return _tar_files(tar, "")
 
@@ -146,11 +145,11 @@ def _tracked_files(tar: tarfile.TarFile, top: str) -> dict[str, File]:
         return files
     with tempfile.TemporaryDirectory(prefix="trajc-index-") as name:
         folder = Path(name)
-        _git(folder, "init", "--quiet")
+        git(folder, "init", "--quiet")
         (folder / ".git" / "index").write_bytes(index.read())
-        done = _git(folder, "ls-files", "-z")
+        done = git(folder, "ls-files", "-z")
     if done.returncode:
-        raise TaskError(f"the image's git index cannot be read: {done.stderr.decode('utf-8', 'replace').strip()[:300]}")
+        raise TaskError(f"the image's git index cannot be read: {git_words(done)}")
     tracked = set(done.stdout.decode("utf-8", "surrogateescape").split("\0"))
     return {path: file for path, file in files.items() if path in tracked}
 
@@ -167,23 +166,14 @@ def patched(files: Mapping[str, File], patch: str, what: str) -> dict[str, File]
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(files[path].data)
                 (folder / path).chmod(0o755 if files[path].mode == "100755" else 0o644)
-        _git(folder, "init", "--quiet")
+        git(folder, "init", "--quiet")
         text = patch if patch.endswith("\n") else patch + "\n"
-        done = _git(folder, "apply", "--whitespace=nowarn", "-", stdin=text.encode("utf-8", "surrogateescape"))
+        done = git(folder, "apply", "--whitespace=nowarn", "-", stdin=text.encode("utf-8", "surrogateescape"))
         if done.returncode:
-            raise TaskError(f"{what} does not apply: {done.stderr.decode('utf-8', 'replace').strip()[:400]}")
+            raise TaskError(f"{what} does not apply: {git_words(done)}")
         after = files_of_folder(folder)
     kept = {path: file for path, file in files.items() if path not in names or file.mode == "120000"}
     return {**kept, **after}
-
-
-def _git(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    settings = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    command = ["git", "-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", *words]
-    try:
-        return subprocess.run(command, cwd=folder, env=settings, input=stdin, capture_output=True, check=False)
-    except OSError as e:
-        raise TaskError(f"git cannot be run here ({e}); install it to read rows") from e
 
 
 def _tar_files(tar: tarfile.TarFile, top: str) -> dict[str, File]:
