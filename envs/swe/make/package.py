@@ -42,7 +42,7 @@ class Mutations:
     """Bugs by the operators of `mutate`."""
 
     def proposals(self, package: Package, seed: int, bugs: int, most: int) -> Sequence[Proposal]:
-        return [partial(_ready, bug) for bug in plan(package, seed, bugs)[:most]]
+        return [partial(_ready, bug) for bug in plan(package, seed, bugs, most)]
 
 
 class Observations:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from envs.swe.gitdir import File
 from envs.swe.make.mutate import Mutant, mutants
@@ -13,31 +13,31 @@ Bug = tuple[Mutant, ...]
 """What is planted at once for one task."""
 
 
-def plan(package: Package, seed: int, bugs: int = 1) -> list[Bug]:
-    """The bugs in the order to try them: shuffled by the seed, one of each operator in turn, no function twice
-    before all had one. Several bugs at once lie in different functions, none inside of another."""
+def plan(package: Package, seed: int, bugs: int = 1, most: int | None = None) -> list[Bug]:
+    """The bugs in the order to try them, `most` of them or all: shuffled by the seed, no operator twice before all
+    had one, and of each the function that had the fewest. Several bugs at once lie in different functions, none inside
+    of another."""
     chance = random.Random(f"{package.name} {package.version} {seed}")
+    found = [mutant for path in package.sources for mutant in mutants(path, package.files[path].data)]
+    chance.shuffle(found)
+    wanted = len(found) if most is None else 2 * most * bugs  # some groups cannot be planted together
+    return grouped(list(islice(spread(found), wanted)), bugs)[:most]
+
+
+def spread(found: Sequence[Mutant]) -> Iterator[Mutant]:
+    """One of each operator in turn; of an operator's mutants, the first in the function that was chosen least."""
     by_operator: dict[str, list[Mutant]] = {}
-    for path in package.sources:
-        for mutant in mutants(path, package.files[path].data):
-            by_operator.setdefault(mutant.operator, []).append(mutant)
-    for group in by_operator.values():
-        chance.shuffle(group)
-    names = sorted(by_operator)
-    chance.shuffle(names)
-    turns = [m for turn in _turns([by_operator[name] for name in names]) for m in turn]
-    return grouped(spread(turns), bugs)
-
-
-def spread(order: Sequence[Mutant]) -> list[Mutant]:
-    """No function twice before all had one; else in the order given."""
-    seen: Counter[tuple[str, str]] = Counter()
-    ranked: list[tuple[int, int, Mutant]] = []
-    for n, mutant in enumerate(order):
-        key = mutant.path, mutant.function
-        ranked.append((seen[key], n, mutant))
-        seen[key] += 1
-    return [mutant for _, _, mutant in sorted(ranked, key=lambda r: r[:2])]
+    for mutant in found:
+        by_operator.setdefault(mutant.operator, []).append(mutant)
+    chosen: Counter[tuple[str, str]] = Counter()
+    while by_operator:
+        for name, left in list(by_operator.items()):
+            n = min(range(len(left)), key=lambda n: chosen[left[n].path, left[n].function])
+            mutant = left.pop(n)
+            chosen[mutant.path, mutant.function] += 1
+            yield mutant
+            if not left:
+                del by_operator[name]
 
 
 def grouped(order: Sequence[Mutant], bugs: int) -> list[Bug]:
@@ -59,8 +59,3 @@ def planted(files: dict[str, File], bug: Bug) -> dict[str, File]:
     for mutant in sorted(bug, key=lambda m: -m.change.begin):
         out[mutant.path] = File(mutant.apply(out[mutant.path].data), out[mutant.path].mode)
     return out
-
-
-def _turns(groups: Sequence[list[Mutant]]) -> Iterator[list[Mutant]]:
-    for n in range(max(map(len, groups), default=0)):
-        yield [group[n] for group in groups if n < len(group)]

@@ -50,12 +50,15 @@ def test_an_archive_is_read_with_care(archive: Path, tmp_path: Path) -> None:
         read_archive(bare)
 
 
-def test_the_plan_is_the_seeds_and_visits_every_function_first(archive: Path) -> None:
+def test_the_plan_is_the_seeds_and_tries_every_operator_and_function_early(archive: Path) -> None:
     package = read_archive(archive)
     order = plan(package, seed=1)
     assert order == plan(package, seed=1)
     assert order != plan(package, seed=2)
-    assert {bug[0].function for bug in order[:3]} == {"clamp", "spread", "first_words"}
+    operators = {bug[0].operator for bug in order}
+    assert {bug[0].operator for bug in order[: len(operators)]} == operators
+    assert {bug[0].function for bug in order[:5]} == {"clamp", "spread", "first_words"}
+    assert plan(package, seed=1, most=4) == order[:4]
     pairs = plan(package, seed=1, bugs=2)
     assert all(len({m.function for m in pair}) == 2 for pair in pairs)
     both = planted(package.files, pairs[0])["src/tiny/__init__.py"].data
