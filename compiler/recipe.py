@@ -65,9 +65,11 @@ class Decontamination(Part):
     """Overlap with evaluation sets. Contaminated distractors are left out; contaminated evidence drops the example."""
 
     files: tuple[str, ...] = Field(min_length=1)
-    """JSONL or Parquet rows, MRCR and GraphWalks among them, or plain text."""
+    """JSONL, JSON or Parquet rows, MRCR and GraphWalks among them, or plain text."""
     words: int = Field(default=13, ge=3)
-    """So many consecutive words in common are an overlap."""
+    """So many consecutive words in common are an overlap; in scripts without spaces each sign is a word."""
+    shortest: int = Field(default=8, ge=1)
+    """A text of theirs of fewer than `words` words, but at least so many, is an overlap where it stands whole."""
 
 
 class Placement(Part):

