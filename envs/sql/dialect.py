@@ -10,6 +10,9 @@ from envs.sql.refusal import Unparsable
 KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql", "redshift", "oracle", "spark"})
 LOOSE_GROUPS = frozenset({"mysql", "sqlite"})
 """Dialects where a column beside aggregates need not be grouped: any row's value is taken."""
+LOOSE_NUMERALS = frozenset({"mysql"})
+"""Dialects where text is read as a number wherever it meets one (`envs.sql.numerals`). SQLite's rules hang on declared
+types, which no loaded database keeps."""
 
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
 

@@ -16,11 +16,12 @@ from sqlglot import exp
 
 from envs.sql.connection import MANNERS, MEMORY, open_locked
 from envs.sql.ddl import named
-from envs.sql.dialect import KNOWN, LOOSE_GROUPS, like_as_there, loosen_groups, translate
+from envs.sql.dialect import KNOWN, LOOSE_GROUPS, LOOSE_NUMERALS, like_as_there, loosen_groups, translate
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.lineage import tables_read
 from envs.sql.manifest import Manifest
+from envs.sql.numerals import TEXT_REFUSED, numerals_as_there
 from envs.sql.refusal import Refused, Unparsable
 from envs.sql.values import converter, number
 
@@ -29,7 +30,7 @@ MAX_WORDS = 2_000
 _STEADY_SEED = 0.42
 _TELLING = ("EXPLAIN ", "DESCRIBE ")
 """Statements that tell of tables without reading their rows."""
-_UNGROUPED = "must appear in the GROUP BY clause"
+_UNGROUPED = re.compile("must appear in the GROUP BY clause")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ class Ask:
     max_bytes: int = 8 * 1024 * 1024
     max_count: int = 100_000
     """Rows are counted, beyond those kept, up to here."""
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What can be done about a query that runs in its own dialect's database and not here."""
+
+    fits: re.Pattern[str]
+    """DuckDB's words."""
+    mend: Callable[[str], str]
 
 
 class Engine:
@@ -112,13 +122,17 @@ class Engine:
         checked = self._guard.check(sql)
         if (folded := like_as_there(checked.tree, ask.dialect)) is not None:
             checked, note = self._guard.check(folded), folded
-        try:
-            return self._execute(checked, ask, f"{verb} {checked.sql}" if verb else checked.sql, note)
-        except duckdb.BinderException as e:
-            if ask.dialect not in LOOSE_GROUPS or _UNGROUPED not in str(e):
-                raise
-            loose = loosen_groups(checked.sql)
-            return self._execute(self._guard.check(loose), ask, f"{verb} {loose}" if verb else loose, loose)
+        mendings = _mendings(ask.dialect, self._manifest)
+        while True:
+            try:
+                return self._execute(checked, ask, f"{verb} {checked.sql}" if verb else checked.sql, note)
+            except (duckdb.BinderException, duckdb.ConversionException) as e:
+                mending = next((m for m in mendings if m.fits.search(str(e))), None)
+                if mending is None:
+                    raise
+                mendings.remove(mending)
+                note = mending.mend(checked.sql)
+                checked = self._guard.check(note)
 
     def _execute(self, checked: Checked, ask: Ask, statement: str, note: str = "") -> bytes:
         cursor = self.open(ask.dialect).cursor()
@@ -175,6 +189,14 @@ class Engine:
         ]
         lines = [f"Columns of {r.name}: {', '.join(c.name for c in r.columns)}" for r in named_here[:4]]
         return text + "".join(f"\n{line}" for line in lines)
+
+
+def _mendings(dialect: str | None, manifest: Manifest) -> list[Mending]:
+    """Each is tried once."""
+    found = [Mending(_UNGROUPED, loosen_groups)] if dialect in LOOSE_GROUPS else []
+    if dialect in LOOSE_NUMERALS:
+        found.append(Mending(TEXT_REFUSED, lambda sql: numerals_as_there(sql, manifest)))
+    return found
 
 
 def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:

@@ -25,8 +25,8 @@ from envs.errors import EnvironmentFailure, SandboxError
 from envs.sql.connection import MEMORY
 from envs.sql.engine import Ask
 from envs.sql.reply import Failed, Reply, parse_reply
-from envs.wire import receive, send
 from envs.sql.worker import OPEN, RUN
+from envs.wire import receive, send
 
 START_SECONDS = 30
 OPEN_SECONDS = 10

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import duckdb
 import orjson
 import pytest
 
@@ -9,7 +10,11 @@ from envs.environment import Site
 from envs.sql.catalog import Database
 from envs.sql.dialect import loosen_groups, translate
 from envs.sql.engine import Ask, Engine
+from envs.sql.manifest import Column, Manifest, Table
+from envs.sql.numerals import numerals_as_there
 from envs.sql.refusal import Unparsable
+
+TEXT, WHOLE = Column(name="s", type="VARCHAR"), Column(name="n", type="INTEGER")
 
 
 def run(shop: Database, sql: str, dialect: str | None = None, first: bool = False) -> Any:
@@ -44,6 +49,16 @@ def shop(shared_shop: tuple[Site, Database]) -> Database:
         ("SELECT name, count(*) FROM customers c JOIN orders o ON c.id = o.customer_id GROUP BY c.id ORDER BY 1",
          "mysql", [["Ada", 2], ["Bo", 1], ["Cy", 1]]),
         ("SELECT name, max(id) FROM customers", "sqlite", [["Ada", 4]]),
+        ("SELECT count(*) FROM customers WHERE country = 0", "mysql", [[3]]),
+        ("SELECT count(*) FROM customers WHERE country < 1 OR country IS NULL", "mysql", [[4]]),
+        ("SELECT name FROM customers WHERE id = '2nd'", "mysql", [["Bo"]]),
+        ("SELECT name FROM customers WHERE id IN ('3', 'x') ORDER BY 1", "mysql", [["Cy"]]),
+        ("SELECT count(*) FROM customers WHERE id BETWEEN '1' AND '2.5 more'", "mysql", [[2]]),
+        ("SELECT sum(country), avg(name) FROM customers", "mysql", [[0.0, 0.0]]),
+        ("SELECT name + 1 FROM customers WHERE id = 1", "mysql", [[1.0]]),
+        ("SELECT c.name FROM customers c JOIN (SELECT count(*) - 5 AS n FROM orders) t ON c.country > t.n ORDER BY 1",
+         "mysql", [["Ada"], ["Bo"], ["Cy"]]),
+        ("SELECT name, count(*) FROM customers WHERE country < 5 ORDER BY 1", "mysql", [["Ada", 3]]),
     ],
 )  # fmt: skip
 def test_a_dialect_is_understood(shop: Database, sql: str, dialect: str | None, expected: Any) -> None:
@@ -72,6 +87,30 @@ def test_ungrouped_columns_get_any_value_and_grouped_ones_do_not() -> None:
         "SELECT a, ANY_VALUE(b) + ANY_VALUE(c), SUM(d) FROM t GROUP BY a HAVING ANY_VALUE(e) > 1"
         " ORDER BY ANY_VALUE(f), SUM(d)"
     )
+
+
+def test_without_a_dialect_text_is_no_number(shop: Database) -> None:
+    for dialect in (None, "sqlite", "postgres"):
+        assert "Could not convert string 'UK'" in run(shop, "SELECT 1 FROM customers WHERE country = 0", dialect)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12abc", 12.0), ("  3.5 kg", 3.5), ("-4e1x", -40.0), (".5", 0.5), ("x1", 0.0), ("", 0.0), ("+7", 7.0)],
+)  # fmt: skip
+def test_text_is_the_number_that_it_begins_with(text: str, number: float) -> None:
+    """As a literal and as a column's value."""
+    manifest = Manifest(database="d", version="", tables=(Table(name="t", rows=1, size=1, columns=(TEXT, WHOLE)),))
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT CAST(? AS VARCHAR) AS s, 1 AS n", [text])
+        asked = f"SELECT n + '{text}', s + n FROM t WHERE s = {number}"
+        assert connection.execute(numerals_as_there(asked, manifest)).fetchall() == [(1 + number, number + 1)]
+
+
+def test_only_text_that_meets_a_number_is_read_as_one() -> None:
+    manifest = Manifest(database="d", version="", tables=(Table(name="t", rows=1, size=1, columns=(TEXT, WHOLE)),))
+    kept = "SELECT s, n + 1, MIN(s) FROM t WHERE s = 'a' AND n > 2 AND s IN ('a', 'b') AND s < (SELECT MAX(s) FROM t)"
+    assert numerals_as_there(kept, manifest) == kept
 
 
 def test_what_is_no_sql_in_the_dialect_is_unparsable() -> None:
