@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 
@@ -15,6 +17,7 @@ from api.endpoints import urls_of
 from api.problems import Problem
 from api.service import Service
 from api.settings import Settings
+from compiler.errors import CompileError
 from compiler.recipe import Recipe
 from compiler.work import remove_ended
 from rollout.database import Conflict
@@ -80,25 +83,8 @@ def requeue_forgotten(service: Service) -> None:
 
 async def compile_claim(service: Service, claim: Claim) -> Outcome:
     """The handler of the job: runs the process to its end, or stops it when cancelled."""
-    settings = service.settings
-    order = {
-        "database": settings.database,
-        "home": str(settings.home),
-        "payload": claim.payload,
-        "alone": settings.compile_workers == 1,
-        "scorers": await asyncio.to_thread(service.scorers),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        assert process.stdin is not None
-        process.stdin.write(orjson.dumps(order) + b"\n")
-        await process.stdin.drain()
+    async with compile_process(service, claim.payload, asyncio.subprocess.DEVNULL) as process:
         code = await process.wait()
-    finally:
-        if process.returncode is None:
-            await asyncio.shield(stop(process))
     if code == 0:
         return Done(result=told_of(claim))
     words = f"its process ended with {code}; the service's log says more"
@@ -106,6 +92,45 @@ async def compile_claim(service: Service, claim: Claim) -> Outcome:
     if final:
         await asyncio.to_thread(fail_compilation, service, claim, words)
     return Broken("environment_error", words, permanent=final)
+
+
+async def estimate(service: Service, recipe: Recipe) -> Any:
+    """An `api.estimate.Estimate` as JSON. Raises `CompileError`."""
+    payload = {"estimate": with_models(service.settings, recipe).model_dump(mode="json")}
+    pipe = asyncio.subprocess.PIPE
+    async with compile_process(service, payload, pipe, pipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        found, words, code = await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
+    if code:
+        raise CompileError(words.decode(errors="replace").strip()[-2000:] or f"its process ended with {code}")
+    return orjson.loads(found)
+
+
+@contextlib.asynccontextmanager
+async def compile_process(
+    service: Service, payload: dict[str, Any], stdout: int, stderr: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`api.compile_process` at work on this payload, stopped where the block is left before its end."""
+    settings = service.settings
+    order = {
+        "database": settings.database,
+        "home": str(settings.home),
+        "payload": payload,
+        "alone": settings.compile_workers == 1,
+        "scorers": await asyncio.to_thread(service.scorers),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=stdout, stderr=stderr
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(orjson.dumps(order) + b"\n")
+        await process.stdin.drain()
+        yield process
+    finally:
+        if process.returncode is None:
+            await asyncio.shield(stop(process))
 
 
 def told_of(claim: Claim) -> dict[str, str]:

@@ -125,7 +125,7 @@ class Work:
         plan = Plan(self.folder)
         if not plan.made:
             self.folder.mkdir(parents=True, exist_ok=True)
-            ids = list(self.chosen())
+            ids = list(chosen(self.store, self.recipe))
             if wants_siblings(self.recipe):
                 self.gather(ids)
             plan.make(ids)
@@ -181,20 +181,6 @@ class Work:
             self.told.look()
             yield candidate
 
-    def chosen(self) -> Iterator[str]:
-        """The runs' finished and partial trajectories, so that the partial ones are counted as dropped; of those the
-        selected ones. Raises `RecipeError`."""
-        runs = self.recipe.runs
-        if self.recipe.select is not None:
-            yield from run_select(self.recipe.select, self.store.trajectory_view(runs=runs))
-            return
-        cursor = None
-        while True:
-            page = self.store.trajectories(runs=runs, partial=None, cursor=cursor, limit=1000)
-            yield from (row.id for row in page.items)
-            if (cursor := page.next) is None:
-                return
-
     def order(self, steps: Mapping[str, dict[str, Any]]) -> None:
         """Under ids that follow from the compilation, so each is there once however often it is ordered."""
         id = self.told.id
@@ -205,3 +191,17 @@ class Work:
 def candidates(store: Store, ids: Iterable[str]) -> Iterator[Candidate]:
     for found in store.candidates_of(ids):
         yield Candidate(trajectory=found.trajectory, reference=found.reference, score=found.score)
+
+
+def chosen(store: Store, recipe: Recipe) -> Iterator[str]:
+    """The runs' finished and partial trajectories, so that the partial ones are counted as dropped; of those the
+    selected ones. Raises `RecipeError`."""
+    if recipe.select is not None:
+        yield from run_select(recipe.select, store.trajectory_view(runs=recipe.runs))
+        return
+    cursor = None
+    while True:
+        page = store.trajectories(runs=recipe.runs, partial=None, cursor=cursor, limit=1000)
+        yield from (row.id for row in page.items)
+        if (cursor := page.next) is None:
+            return

@@ -105,10 +105,8 @@ class GenerationHandler:
 
     def kept(self, job: str) -> str | None:
         """The reply's blob, where an earlier attempt has it, or a job that asked the same and scored it otherwise."""
-        first, last = (job[:ASKED_DIGITS] + digit * JUDGED_DIGITS for digit in "0f")
-        found = self.store.results("generation", first, last)
-        mine = found.get(job) or next(iter(found.values()), None)
-        return None if mine is None else str(mine["reply"])
+        found = kept_replies(self.store, job)
+        return found.get(job) or next(iter(found.values()), None)
 
     def keep(self, claim: Claim, said: Said) -> str:
         blob = self.blobs.put(orjson.dumps(said.model_dump()), REPLY_MEDIA_TYPE).hash
@@ -132,3 +130,9 @@ class GenerationHandler:
             async with self.admission.scoring:
                 score = await environment.score(task, found.reference, answer)
         return Done(result={"reply": blob, "right": score.right, "words": f"{score.verdict}: {score.words}"[:500]})
+
+
+def kept_replies(store: Store, job: str) -> dict[str, str]:
+    """The blobs of replies to what this job asks, by the job that has it: its own, or one that scores it otherwise."""
+    first, last = (job[:ASKED_DIGITS] + digit * JUDGED_DIGITS for digit in "0f")
+    return {id: str(result["reply"]) for id, result in store.results("generation", first, last).items()}

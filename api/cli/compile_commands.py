@@ -21,6 +21,9 @@ def compile_dataset(
     ],
     name: Annotated[str | None, typer.Option(help="The dataset. Default: the run's or the recipe file's name.")] = None,
     include_oracle: Annotated[bool, typer.Option(help="Take trajectories of the oracle policy too.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only tell what the recipe's models would be asked; compile nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the version.")] = True,
     url: Annotated[str | None, typer.Option(help="The service. Default: TRAJC_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -33,6 +36,9 @@ def compile_dataset(
         if include_oracle:
             recipe["include_oracle"] = True
         wanted = {"dataset": name or default, "recipe": recipe}
+        if estimate:
+            tell_estimate(client.post("/v1/compilations/estimate", wanted), as_json)
+            return
         compilation = client.post("/v1/compilations", wanted)
         say(f"compilation {compilation['id']} of dataset {compilation['dataset']}")
         if wait:
@@ -45,6 +51,21 @@ def compile_dataset(
         warn_of_nothing(compilation)
     if compilation["state"] in ("failed", "cancelled"):
         fail(f"compilation {compilation['id']} {compilation['state']}: {compilation['error']}")
+
+
+def tell_estimate(found: Any, as_json: bool) -> None:
+    """Of an `api.estimate.Estimate`."""
+    if as_json:
+        emit(found)
+        return
+    print(f"{found['examples']} examples from {found['trajectories']} trajectories")
+    for name, asked in found["asked"].items():
+        bound = asked["completion_tokens"]
+        generated = "no bound on what is generated" if bound is None else f"at most {bound:,} tokens generated"
+        print(
+            f"{name}: {asked['calls']:,} calls of {asked['model']}, {asked['kept']:,} of them paid for already; "
+            f"{asked['prompt_tokens']:,} tokens of prompts, {generated}"
+        )
 
 
 def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]:

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.compile_jobs import check_asked, queue_compilation
+from api.compile_jobs import check_asked, estimate, queue_compilation
 from api.jsonl import read_json
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
-from compiler.recipe import parse_recipe
+from compiler.recipe import Recipe, parse_recipe
 from rollout.runs import Compilation
 
 router = APIRouter(prefix="/compilations", tags=["compilations"])
@@ -35,12 +35,15 @@ BODY = {"requestBody": {"required": True, "content": CONTENT}}
 
 @router.post("", status_code=202, openapi_extra=BODY)
 async def compile_recipe(request: Request, service: TheService, key: Key = None) -> dict[str, Any]:
-    try:
-        body = await read_json(request.stream(), service.settings.max_body_bytes)
-        wanted = CompilationRequest.model_validate(body)
-    except ValidationError as e:
-        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in e.errors()]) from None
+    wanted = await read_wanted(request, service)
     return asdict(await asyncio.to_thread(queue, service, wanted, key))
+
+
+@router.post("/estimate", openapi_extra=BODY)
+async def estimate_recipe(request: Request, service: TheService) -> Any:
+    """What the recipe's models would be asked: nobody is, and nothing is queued."""
+    wanted = await read_wanted(request, service)
+    return await estimate(service, await asyncio.to_thread(checked, service, wanted))
 
 
 @router.get("")
@@ -60,11 +63,24 @@ async def cancel(id: str, service: TheService) -> dict[str, Any]:
     return asdict(await asyncio.to_thread(service.store.cancel_compilation, id))
 
 
-def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
+async def read_wanted(request: Request, service: Service) -> CompilationRequest:
+    try:
+        body = await read_json(request.stream(), service.settings.max_body_bytes)
+        return CompilationRequest.model_validate(body)
+    except ValidationError as e:
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in e.errors()]) from None
+
+
+def checked(service: Service, wanted: CompilationRequest) -> Recipe:
     """Raises `RecipeError`, `Problem` where it asks nobody, or `NotFound` for a run that is not there."""
     given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}
     recipe = parse_recipe(given)
     check_asked(service.settings, recipe)
     for run in recipe.runs:
         service.store.run(run)
-    return queue_compilation(service, recipe, wanted.dataset, key)
+    return recipe
+
+
+def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
+    """Raises as `checked` does."""
+    return queue_compilation(service, checked(service, wanted), wanted.dataset, key)
