@@ -55,10 +55,19 @@ class SqlPolicy(Part):
 class NearDuplicates(Part):
     """Examples of one answer are near duplicates where both of these are alike; the first in key order is kept."""
 
-    context: float = Field(default=0.9, gt=0, le=1)
-    """Similarity of the needed evidence: estimated Jaccard index of its windows (compiler.sketch)."""
+    context: float = Field(default=0.9, ge=0, le=1)
+    """Similarity of the needed evidence: estimated Jaccard index of its windows (compiler.sketch). 0: questions alone
+    decide."""
     question: float = Field(default=0.8, ge=0, le=1)
     """Jaccard index of the questions' words. 0: contexts alone decide."""
+    any_answer: bool = False
+    """Whether examples of different answers can be near duplicates too."""
+
+    @model_validator(mode="after")
+    def _something(self) -> "NearDuplicates":
+        if not self.context and not self.question:
+            raise ValueError("context or question must be above 0: else everything is alike")
+        return self
 
 
 class Decontamination(Part):

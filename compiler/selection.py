@@ -16,11 +16,14 @@ import orjson
 from compiler.drops import Drop, ExampleReason
 from compiler.example import CONFIGS, Example
 from compiler.recipe import NearDuplicates, Recipe
-from compiler.sketch import BINS, similarity
+from compiler.sketch import similarity, word_sketch
 from compiler.split import SIDES, Side, divide
 
 BAND = 8
 """Sketch bins in one band: two examples are compared when a whole band is equal (at 0.9: all but 1 in 10,000)."""
+
+WORD_BAND = 4
+"""Likewise of a question's words (at 0.8: all but 1 in 5,000)."""
 
 _WORD = re.compile(r"\w+")
 
@@ -88,7 +91,7 @@ class Selection:
             f"{query} ORDER BY config, key"
         ):
             needs = sources.split(" ")
-            bands = _bands(f"{config} {answer}", sketch)
+            bands = _bands_of(recipe.near_duplicates, config, answer, question, sketch)
             if twin := self._twin(mark):
                 self._reject(entry, trajectory, "duplicate", f"same question and needed evidence as {twin}")
             elif near := self._near(recipe.near_duplicates, bands, question, sketch):
@@ -142,11 +145,12 @@ class Selection:
             return
         weights = {CONFIGS[name]: weight for name, weight in recipe.mixture.items()}
         query = "SELECT rowid, trajectory FROM entries WHERE config = ? AND reason IS NULL ORDER BY key"
-        kept = {config: self._db.execute(query, (config,)).fetchall() for config in CONFIGS.values()}
-        scale = min(len(kept[config]) / weight for config, weight in weights.items())
-        for config, rows in kept.items():
+        there = "SELECT count(*) FROM entries WHERE config = ? AND reason IS NULL"
+        counts = {config: self._db.execute(there, (config,)).fetchone()[0] for config in weights}
+        scale = min(counts[config] / weight for config, weight in weights.items())
+        for config in sorted(CONFIGS.values()):
             share = int(scale * weights.get(config, 0) + 1e-9)
-            for entry, trajectory in rows[share:]:
+            for entry, trajectory in self._db.cursor().execute(f"{query} LIMIT -1 OFFSET {share}", (config,)):
                 self._reject(entry, trajectory, "mixture", f"the mixture takes {share} of {config}")
 
     def _divide(self, share: float) -> None:
@@ -197,13 +201,28 @@ class Selection:
         return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def _bands(among: str, sketch: str) -> list[str]:
+def _bands_of(wanted: NearDuplicates | None, config: str, answer: str, question: str, sketch: str) -> list[str]:
+    """Two examples are compared where they have one of these in common."""
+    if wanted is None:
+        return []
+    among = config if wanted.any_answer else f"{config} {answer}"
+    if wanted.context:
+        return _bands(among, sketch, BAND)
+    words = "".join(f"{n:08x}" for n in word_sketch(_words(question)))
+    return _bands(f"{among} question", words, WORD_BAND)
+
+
+def _bands(among: str, sketch: str, size: int) -> list[str]:
     """Empty bands tell nothing; of a sketch without any window the whole is one band."""
-    width = 8 * BAND
-    bands = [f"{among} {i} {sketch[i * width : (i + 1) * width]}" for i in range(BINS // BAND)]
+    width = 8 * size
+    bands = [f"{among} {i} {sketch[i * width : (i + 1) * width]}" for i in range(len(sketch) // width)]
     return [band for band in bands if not band.endswith("f" * width)] or [f"{among} none"]
 
 
+def _words(question: str) -> set[str]:
+    return set(_WORD.findall(question.lower()))
+
+
 def _jaccard(a: str, b: str) -> float:
-    x, y = set(_WORD.findall(a.lower())), set(_WORD.findall(b.lower()))
+    x, y = _words(a), _words(b)
     return len(x & y) / max(len(x | y), 1)

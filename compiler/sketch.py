@@ -6,11 +6,15 @@ The sketch of a union is the bin-wise minimum of its parts' sketches, so a conte
 Similarity estimates the Jaccard index of the window sets (P. Li, A. Owen, C.-H. Zhang: One Permutation Hashing, 2012).
 """
 
+import hashlib
+from typing import Any
+
 import numpy as np
 
 BINS = 128
 WINDOW = 24
 """Bytes; about four words."""
+WORD_HASHES = 64
 EMPTY = np.uint32(0xFFFFFFFF)
 EMPTY_SKETCH = np.full(BINS, EMPTY).tobytes()
 
@@ -29,9 +33,21 @@ def sketch(data: bytes) -> bytes:
     return out.tobytes()
 
 
-def _mix(words: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def _mix(words: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     mixed = words * np.uint64(0x9E3779B97F4A7C15)
     return mixed ^ (mixed >> np.uint64(29))
+
+
+def word_sketch(words: set[str]) -> list[int]:
+    """`WORD_HASHES` minima over the words, each under an order of its own; equal in a share that estimates the Jaccard
+    index (A. Broder: On the resemblance and containment of documents, 1997)."""
+    digests = b"".join(hashlib.blake2b(w.encode("utf-8", "surrogatepass"), digest_size=8).digest() for w in words)
+    numbers = np.frombuffer(digests, dtype="<u8")
+    orders = np.arange(1, WORD_HASHES + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    with np.errstate(over="ignore"):
+        mixed = _mix(numbers[None, :] ^ orders[:, None]) >> np.uint64(32)
+    least: list[int] = mixed.min(axis=1, initial=0xFFFFFFFF).tolist()
+    return least
 
 
 def union(sketches: list[bytes]) -> bytes:

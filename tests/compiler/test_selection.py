@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from compiler.recipe import NearDuplicates, Recipe
-from compiler.sketch import EMPTY_SKETCH, similarity, sketch, union
+from compiler.sketch import EMPTY_SKETCH, similarity, sketch, union, word_sketch
 
 PAGE = " ".join(f"The harbour log of day {n} tells of wind from the {d}." for n in range(80) for d in ("west", "north"))
 
@@ -64,3 +65,86 @@ def test_sketches_of_unions_are_unions_of_sketches() -> None:
     assert similarity(sketch(a), sketch(a)) == 1.0
     assert similarity(sketch(a), sketch(b)) < 0.1
     assert union([]) == EMPTY_SKETCH == sketch(b"")
+
+
+def test_questions_alone_decide_when_asked(compiled: Any, world: Any) -> None:
+    """Two attempts at one question that visited different pages."""
+    asked = "In which year was the old lighthouse of the island of Orrin lit for the first time by its keeper?"
+    again = asked.replace("lit for the first", "lit, for the very first")
+    pair = [world.search(question=asked), world.search("s2", again, opened=[("orrin", PAGE)])]
+    assert compiled(*pair).accounts.examples_dropped == {}
+    alone = Recipe(near_duplicates=NearDuplicates(context=0))
+    assert compiled(*pair, recipe=alone).accounts.examples_dropped == {"near_duplicate": 1}
+    other = world.search(
+        "s2", asked.replace("lighthouse", "harbour").replace("keeper", "crew"), opened=[("o", PAGE)], gold=()
+    )
+    assert compiled(pair[0], other, recipe=alone).accounts.examples_dropped == {}
+    another_answer = world.search("s2", again, answer="in autumn 1872", opened=[("orrin", PAGE)])
+    assert compiled(pair[0], another_answer, recipe=alone).accounts.examples_dropped == {}
+
+
+def test_contexts_of_any_answer_are_compared_when_asked(compiled: Any, world: Any) -> None:
+    pair = [
+        world.search(opened=[("orrin", PAGE)]),
+        world.search("s2", "Another?", answer="the west", opened=[("orrin", PAGE + " x")]),
+    ]
+    assert compiled(*pair).accounts.examples_dropped == {}
+    wanted = Recipe(near_duplicates=NearDuplicates(question=0, any_answer=True))
+    assert compiled(*pair, recipe=wanted).accounts.examples_dropped == {"near_duplicate": 1}
+
+
+def test_near_duplicates_must_be_alike_in_something() -> None:
+    with pytest.raises(ValueError, match="context or question must be above 0"):
+        NearDuplicates(context=0, question=0)
+
+
+def test_word_sketches_estimate_the_jaccard_index() -> None:
+    for shared in (0, 20, 50, 80, 100):
+        a = {f"w{n}" for n in range(100)}
+        b = {f"w{n}" for n in range(100 - shared, 200 - shared)}
+        estimate = sum(x == y for x, y in zip(word_sketch(a), word_sketch(b), strict=True)) / 64
+        assert abs(estimate - shared / (200 - shared)) < 0.17
+    assert word_sketch(set()) == word_sketch(set())
+
+
+def test_repositories_and_databases_are_capped_without_a_group_of_their_own(compiled: Any, world: Any) -> None:
+    """Tasks that name no group belong to their repository, or to their database."""
+    patch = (
+        "--- a/pkg/area.py\n+++ b/pkg/area.py\n@@ -1,2 +1,2 @@\n def area(w, h):\n-    return w + h\n+    return {}\n"
+    )
+
+    def ungrouped(candidate: Any, **more: str) -> Any:
+        task = candidate.trajectory.task.model_copy(update={"group": "", **more})
+        return candidate.model_copy(update={"trajectory": candidate.trajectory.model_copy(update={"task": task})})
+
+    swe = [ungrouped(world.swe(f"w{n}", patch=patch.format(n))) for n in range(4)]
+    sql = [ungrouped(world.sql(f"q{n}", rows=((n,),)), question=f"How many, {n}?") for n in range(4)]
+    for candidates, groups in ((swe, {"pkg"}), (sql, {"d"})):
+        published = compiled(*candidates, recipe=Recipe(group_cap=3))
+        assert published.accounts.examples_dropped == {"group_cap": 1}
+        assert compiled(*candidates, recipe=Recipe(group_cap=4)).accounts.examples_dropped == {}
+        rows = pq.read_table(published.path / "canonical").to_pylist()
+        assert {row["group"] for row in rows} == groups
+
+
+def test_a_cap_counts_what_is_kept_and_by_environment(compiled: Any, world: Any) -> None:
+    """What was dropped as a duplicate uses up no place; one name in two environments is two groups."""
+    search = [world.search(f"s{n}", f"Question {n // 2} about something?") for n in range(4)]
+    published = compiled(*search, recipe=Recipe(group_cap=2))
+    assert published.accounts.examples_dropped == {"duplicate": 2}
+    table = world.sql("q1")
+    named = table.trajectory.task.model_copy(update={"group": "g"})
+    table = table.model_copy(update={"trajectory": table.trajectory.model_copy(update={"task": named})})
+    assert compiled(*search, table, recipe=Recipe(group_cap=2)).accounts.published == 3
+
+
+def test_a_source_cap_counts_needed_pieces_only(compiled: Any, world: Any) -> None:
+    rows = [
+        world.search(
+            f"s{n}", f"Question {n} about something?", opened=[(f"p{n}", f"Page {n}.")], gold=(), listed=[("l", "L.")]
+        )
+        for n in range(3)
+    ]
+    assert compiled(*rows, recipe=Recipe(source_cap=1)).accounts.examples_dropped == {}
+    shared = [*rows, world.search("s9", "Question 9?", opened=[("q", "Q."), ("p0", "Page 0.")], gold=())]
+    assert compiled(*shared, recipe=Recipe(source_cap=1)).accounts.examples_dropped == {"source_cap": 1}
