@@ -25,7 +25,9 @@ token_budget: 65536
 formats: [messages, tokenised]
 ```
 
-With a teacher, whose samples `trajc serve` asks for and scores itself, with or without workers:
+## Models that a recipe asks
+
+A teacher writes targets; audits ask whether an example is answered from less than its whole context:
 
 ```yaml
 runs: [run_01jd2x]
@@ -34,13 +36,30 @@ teacher:
   model: qwen3
   base_urls: ["http://127.0.0.1:8000/v1"]
   samples: 4
-  sampling: {temperature: 0.7, seed: 1}
+  sampling: {temperature: 0.7, seed: 1, max_tokens: 16384}
+closed_book: {model: qwen3, samples: 4, sampling: {temperature: 0.7, seed: 1}}
+shortcut: {model: qwen3, action: label}
+necessity: {model: qwen3, least: 2}
 ```
 
-Each sample is a job of the queue, scored by the environment's own scorer. Only right ones become targets; an example
-without any is dropped (`teacher_never_right`). A sample is kept before it is scored and asked for once: compiling
-again, after a kill or with another selection, takes it from the store. What fails is asked for again by the next
-compilation.
+They are asked in this order, and about what one drops the next is not asked: `closed_book` (the question alone),
+`shortcut` (the piece, or the stretch, that BM25 ranks first), the teacher (the whole prompt), `necessity` (the whole,
+then without each needed piece in turn). `trajc compile RECIPE --estimate` tells how many calls that is, with how many
+tokens of prompts, before anybody is asked; as nobody is, it is an upper bound.
+
+Each sample is a job of the queue (`trajc serve`, or `trajc worker generation` where there is a Redis), scored by the
+environment's own scorer: a patch is applied in a fresh sandbox and the hidden tests run. A reply is kept before it is
+scored and paid for once: compiling again, after a kill, with another selection or as part of another recipe that asks
+the same, takes it from the store. A new version of a scorer judges kept replies anew.
+
+- Of a teacher's samples the first right one becomes the target; an example without any is dropped
+  (`teacher_never_right`). Reasoning is taken from the field `reasoning` (or `reasoning_content`) or from `<think>`.
+- An audit drops what is answered (`closed_book`, `shortcut`, `spare_pieces`), or labels it (`action: label`). What the
+  model made of each view stands in the column `asked` of `canonical/`, the counts of labels in manifest and card.
+- A call that fails for good is neither passed nor failed: its example is dropped as `audit_failed` or
+  `teacher_failed` (an audit that labels says `failed`), and counted. Above the share `most_failed` the compilation
+  fails and publishes nothing. Either way the next compilation asks again for what failed, and for nothing else.
+- `trajc cancel COMPILATION` ends one that waits: what nobody has begun to ask is not asked, what is under way is kept.
 """
 
 
