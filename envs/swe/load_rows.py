@@ -84,7 +84,7 @@ async def _load(
     if faults:
         return Loaded(row, image, present, None, tuple(faults))
     try:
-        files = await _files(row, loading, engine, image if present else None)
+        files = await _files(row, loading, engine, image, present)
         command = command_of(row.values)
         task, reference = await asyncio.to_thread(
             partial(
@@ -108,15 +108,16 @@ async def _load(
     return Loaded(row, image, present, None if faults else (task, reference), tuple(faults))
 
 
-async def _files(row: Row, loading: Loading, engine: "_Engine", image: str | None) -> dict[str, File]:
+async def _files(row: Row, loading: Loading, engine: "_Engine", image: str | None, present: bool) -> dict[str, File]:
     """Raises `TaskError` naming where they were looked for."""
     commit, clone = row.values.get("base_commit"), _clone(str(row.values["repo"]), loading.clones)
     if clone is not None and isinstance(commit, str) and commit:
         return await asyncio.to_thread(files_of_commit, clone, commit)
-    if image is not None:
+    if image is not None and present:
         return await engine.files(image, loading.workdir)
-    lacks = "base_commit is missing, and" if clone is not None else f"no clone of {row.values['repo']} was given, and"
-    raise TaskError(f"its files are nowhere: {lacks} the engine has no image of its own")
+    no_commit = "base_commit is missing" if clone is not None else f"no clone of {row.values['repo']} was given"
+    no_image = "the row names no image" if image is None else f"the engine has no {image}"
+    raise TaskError(f"its files are nowhere: {no_commit}, and {no_image}")
 
 
 def _clone(repository: str, folder: Path | None) -> Path | None:
