@@ -18,7 +18,8 @@ from envs.score import Submission
 from envs.task import Task
 from envs.tool import ToolResult
 from rollout.journal import Earlier
-from rollout.record import Journal, Turn
+from rollout.packed import Turn
+from rollout.record import Journal
 from rollout.runs import Rollout
 from rollout.starting import StartedBy
 from rollout.trajectory import Mark

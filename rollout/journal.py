@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from rollout.record import Turn
+from rollout.packed import Turn, line_of, turn_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class FolderJournal:
         self._sync = sync
 
     async def turn(self, turn: Turn) -> None:
-        self._write(turn.model_dump_json(exclude_defaults=True).encode())
+        self._write(turn.line or line_of(turn))
         if self._sync is not None:
             await self._sync(self._file.fileno())
 
@@ -148,8 +148,8 @@ def read_journal(path: Path) -> Earlier:
                 standing = value.get("standing")
                 former = standing or former
                 continue
-            turn = Turn.model_validate(value)
-        except ValueError:  # the end of a file that a lost machine was writing
+            turn = turn_of(value)
+        except (ValueError, LookupError):  # the end of a file that a lost machine was writing
             break
         if turn.index != len(turns):
             break

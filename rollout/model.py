@@ -81,6 +81,8 @@ class Conversation:
         `CHUNK` bytes or more, so that a long history is written as it lies."""
         self.roles: list[str] = []
         """Each message's."""
+        self.last = b""
+        """The last message as it stands in `chunks`: behind a comma, where it is not the first."""
         self._joined, self._loose = 0, 0
 
     def __len__(self) -> int:
@@ -91,7 +93,8 @@ class Conversation:
         """Returns the message's index."""
         wire = orjson.dumps(message.wire(self.send_reasoning))
         # Joining also copies: orjson's own bytes hold on to several times their length.
-        self.chunks.append(b"".join((b"," if self.roles else b"", wire)))
+        self.last = b"".join((b"," if self.roles else b"", wire))
+        self.chunks.append(self.last)
         self._loose += len(wire)
         if self._loose >= CHUNK:
             self.chunks[self._joined :] = [b"".join(self.chunks[self._joined :])]

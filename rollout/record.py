@@ -13,12 +13,11 @@ from typing import Any, Protocol
 
 from envs.environment import Environment
 from envs.errors import FailureClass
-from envs.frozen import Frozen
 from envs.score import Submission
 from envs.task import Task
 from envs.tool import ToolResult, ToolSpec
 from rollout.model import Conversation, Reply
-from rollout.packed import Finished, pack, unpack
+from rollout.packed import Finished, Turn, joined, pack, unpack
 from rollout.trajectory import Mark, Message, ModelCall, StopReason, ToolCall, ToolStep, Trajectory
 
 
@@ -34,16 +33,6 @@ class Identity:
     group: str = ""
     parent: str | None = None
     parent_call: str | None = None
-
-
-class Turn(Frozen):
-    """One model call with all that followed from it, as the journal keeps it."""
-
-    index: int
-    call: ModelCall
-    messages: tuple[Message, ...]
-    """What the turn added to the history: the assistant's message first, then tool answers or a nudge."""
-    steps: tuple[ToolStep, ...] = ()
 
 
 class Journal(Protocol):
@@ -124,7 +113,7 @@ class Record:
     def heard(self, reply: Reply, sampling: dict[str, Any]) -> None:
         """The model spoke."""
         if self._now is not None:
-            self._finished.append(pack(self._now.finished))
+            self._finished.append(self._now.as_bytes)
         self.was_nudged = self._now is not None and self._now.added[-1].role == "user"
         before = len(self.conversation)
         said = reply.message()
@@ -149,7 +138,7 @@ class Record:
             logprobs=reply.logprobs,
             attempts=reply.attempts,
         )
-        self._now = _Now(call, [said])
+        self._now = _Now(call, [said], [self.conversation.last])
         self.turns += 1
         self.seconds += reply.seconds
         self.tokens += reply.usage.completion_tokens or len(reply.output_token_ids or ())
@@ -182,7 +171,8 @@ class Record:
     def turn(self) -> Turn:
         """The turn that the last call began."""
         now = self._turn
-        return Turn(index=self.turns - 1, call=now.call, messages=tuple(now.added), steps=tuple(now.steps))
+        index = self.turns - 1
+        return Turn(index, now.call, tuple(now.added), tuple(now.steps), joined(index, now.as_bytes, now.wires))
 
     @property
     def calls(self) -> tuple[ModelCall, ...]:
@@ -236,8 +226,11 @@ class Record:
         return self._now
 
     def _add(self, message: Message) -> int:
-        self._turn.added.append(message)
-        return self.conversation.append(message)
+        index, now = self.conversation.append(message), self._turn
+        now.added.append(message)
+        now.wires.append(self.conversation.last)
+        now.packed = b""
+        return index
 
     def _new_tokens(self, reply: Reply) -> tuple[int, tuple[int, ...] | None]:
         """How many prompt tokens the history already holds, and those that it does not."""
@@ -256,7 +249,16 @@ class _Now:
 
     call: ModelCall
     added: list[Message]
+    wires: list[bytes]
+    """The same, as the conversation wrote them."""
     steps: list[ToolStep] = field(default_factory=list)
+    packed: bytes = b""
+    """`as_bytes`, once made."""
+
+    @property
+    def as_bytes(self) -> bytes:
+        self.packed = self.packed or pack(self.finished)
+        return self.packed
 
     @property
     def finished(self) -> Finished:

@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 from rollout.model import Conversation, Model, Reply
-from rollout.record import Journal, Turn
+from rollout.packed import Turn
+from rollout.record import Journal
 from rollout.trajectory import Message
 
 _MASKS = (

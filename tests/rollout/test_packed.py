@@ -1,12 +1,18 @@
 """A finished turn comes back from bytes as it was."""
 
+from dataclasses import replace
+
+import orjson
 import pytest
 
 from envs.blobs import blob_of
 from envs.evidence import FULL, Coverage, Evidence
 from envs.score import Submission
+from envs.task import Task
 from envs.tool import ToolResult
-from rollout.packed import Finished, pack, unpack
+from rollout.packed import Finished, Turn, line_of, pack, turn_of, unpack
+from rollout.record import Identity, Record
+from rollout.scripted import say
 from rollout.trajectory import Message, ModelCall, ToolCall, ToolStep, Usage
 
 BLOB = blob_of("Gr\u00fc\u00dfe".encode())
@@ -57,3 +63,27 @@ def test_the_shown_text_is_held_by_the_conversation_alone() -> None:
     turn = Finished(call=CALL, reasoning=None, steps=(step(0, "x" * 5000),))
     assert b"xxx" not in pack(turn)
     assert unpack(pack(turn), [Message(role="tool", content="another")]) != turn
+
+
+@pytest.mark.parametrize("reasoning", [None, "", "because\n"])
+def test_a_line_of_the_journal_is_the_turn(reasoning: str | None) -> None:
+    said = Message(role="assistant", content="\u2028 two\nlines", reasoning=reasoning)
+    messages = (said, Message(role="tool", content="one", tool_call_id="c7"), Message(role="user", content="Go on."))
+    turn = Turn(3, CALL, messages, (step(7, "one", evidence=EVIDENCE),))
+    line = line_of(turn)
+    assert line.splitlines() == [line]
+    assert turn_of(orjson.loads(line)) == turn
+    assert turn_of(orjson.loads(line.replace(b'"one"', b'"two"'))) != turn
+
+
+@pytest.mark.parametrize("send_reasoning", [False, True])
+def test_a_record_hands_the_journal_the_line_of_its_turn(send_reasoning: bool) -> None:
+    identity = Identity(run="r", rollout="o", attempt=1, trajectory="t")
+    record = Record(Task(id="t", environment="e", question="q"), identity, "m", send_reasoning=send_reasoning)
+    for i in range(3):
+        call = ToolCall(id=f"c{i}", name="echo", arguments="{}")
+        record.heard(replace(say("x"), reasoning="because", tool_calls=(call,)), {"seed": i})
+        record.answered(call, ToolResult(text=f"told {i}", evidence=EVIDENCE))
+        turn = record.turn()
+        assert turn_of(orjson.loads(turn.line)) == turn
+    assert len(record.freeze().steps) == 3

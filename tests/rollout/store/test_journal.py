@@ -14,7 +14,8 @@ from envs.task import Task
 from rollout.engine import Done
 from rollout.journal import Earlier, FolderJournals, read_journal
 from rollout.model import Conversation, Reply
-from rollout.record import Identity, Record, Turn
+from rollout.packed import Turn
+from rollout.record import Identity, Record
 from rollout.replay import ReplayedModel, mask
 from rollout.runs import Claim
 from rollout.scripted import ScriptedModel, call
@@ -194,7 +195,7 @@ def test_a_turn_survives_sigkill(tmp_path: Path) -> None:
     program = """
 import asyncio, os, signal, sys, pathlib
 from rollout.journal import FolderJournals
-from rollout.record import Turn
+from rollout.packed import Turn
 from rollout.trajectory import Message, ModelCall
 async def main():
     journal = FolderJournals(pathlib.Path(sys.argv[1])).open("ro_1", 1)
