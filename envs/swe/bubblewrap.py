@@ -213,11 +213,11 @@ def _furnish(folder: Path, spec: SandboxSpec, outer: int | None) -> None:
         with tarfile.open(fileobj=io.BytesIO(spec.seed)) as tar:
             tar.extractall(folder / "tree", filter=_member)
     if outer is not None:
-        for path in (folder / "tmp", folder / "home", top):
+        for path in (folder / "tmp", folder / "home"):
             os.chown(path, outer, outer)
-            for parent, folders, files in os.walk(path):
-                for name in (*folders, *files):
-                    os.lchown(f"{parent}/{name}", outer, outer)
+        for path in (top, *top.rglob("*")):
+            if not spec.keeps_owners or path.lstat().st_uid == AGENT_ID:
+                os.lchown(path, outer, outer)
 
 
 def _member(member: tarfile.TarInfo, _path: str) -> tarfile.TarInfo:

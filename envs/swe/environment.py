@@ -21,6 +21,7 @@ from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
 from envs.swe.images import Images
 from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
+from envs.swe.scope import locked
 from envs.swe.scoring import SCORER, VERSION, judge
 from envs.swe.session import SweSession
 from envs.swe.settings import parse_settings
@@ -151,12 +152,14 @@ class SweEnvironment:
     ) -> SandboxSpec:
         base = world.image is None
         hidden = tuple(sorted(reference.hidden_tests.items())) if reference else ()
-        data = await asyncio.to_thread(self._seed, world.tree, world.workdir, AGENT_ID if base else 0, hidden)
+        lock = locked(reference, self._tree(world.tree).files) if reference else ()
+        data = await asyncio.to_thread(self._seed, world.tree, world.workdir, AGENT_ID if base else 0, hidden, lock)
         return SandboxSpec(
             image=world.image_digest or world.image or self._settings.image,
             workdir=world.workdir,
             user="agent" if base else "root",
             seed=data,
+            keeps_owners=bool(lock),
             clear=not base,
             labels={"service": self._site.service, "host": socket.gethostname(), **owner},
             requires=self._settings.required_limits,
@@ -172,13 +175,15 @@ class SweEnvironment:
     def _load_tree(self, hash: str) -> Tree:
         return load_tree(hash, self._site.blobs)
 
-    def _make_seed(self, tree: str, workdir: str, user_id: int, hidden: tuple[tuple[str, str], ...]) -> bytes:
+    def _make_seed(
+        self, tree: str, workdir: str, user_id: int, hidden: tuple[tuple[str, str], ...], lock: tuple[str, ...]
+    ) -> bytes:
         files = load_files(self._tree(tree), self._site.blobs)
         try:
             over = {path: File(self._site.blobs.get(blob)) for path, blob in hidden}
         except BlobMissing as e:
             raise TaskError(f"reference.hidden_tests: blob {e} is not stored") from None
-        return seed(files, workdir, user_id, over)
+        return seed(files, workdir, user_id, over, lock)
 
 
 def parse_world(task: Task) -> SweWorld:

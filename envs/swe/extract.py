@@ -3,20 +3,20 @@
 Root's copy of the base commit is what is compared with; its git directory, index and settings are not the agent's.
 """
 
-from envs.errors import EnvironmentFailure
+from envs.errors import EnvironmentFailure, SandboxError
 from envs.swe.gitdir import BASE_REPOSITORY
 from envs.swe.sandbox import Sandbox
 
 SETTINGS = "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf=false -c core.quotePath=true"
 PROGRAM = f"""
 cd "$1" || exit 9
-work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-mkdir "$work/objects" && cp {BASE_REPOSITORY}/index "$work/index" && echo '* binary' > "$work/attributes"
+work=$(mktemp -d) || exit 7; trap 'rm -rf "$work"' EXIT
+mkdir "$work/objects" && cp {BASE_REPOSITORY}/index "$work/index" && echo '* binary' > "$work/attributes" || exit 7
 export GIT_DIR={BASE_REPOSITORY} GIT_WORK_TREE="$1" GIT_INDEX_FILE="$work/index"
 export GIT_OBJECT_DIRECTORY="$work/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES={BASE_REPOSITORY}/objects
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
-git {SETTINGS} add -A --ignore-errors . >/dev/null 2>&1
+said=$(git {SETTINGS} add -A --ignore-errors . 2>&1) || case "$said" in *"o space left"*) echo "$said"; exit 8;; esac
 [ "$2" = binary ] && set -- "$1" "-c core.attributesFile=$work/attributes"
 [ "$2" = text ] && set -- "$1" ""
 git {SETTINGS} $2 diff --cached --binary --no-ext-diff --no-textconv --no-color --no-renames \\
@@ -41,6 +41,10 @@ async def extract_patch(sandbox: Sandbox, workdir: str) -> tuple[str, str]:
             words = output.data.decode("utf-8", "replace").strip()[-400:]
             if output.code == 9:
                 return "", f"{workdir} is gone"
+            if "no space left" in words.lower():
+                raise SandboxError("the disk below the sandbox is full: the edits cannot be read; free some space")
+            if output.code == 7:
+                return "", f"/tmp cannot be written ({words})"
             raise EnvironmentFailure(f"the patch could not be extracted (exit code {output.code}): {words}")
         try:
             return output.data.decode("utf-8"), ""

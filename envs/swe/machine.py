@@ -140,6 +140,8 @@ class Machine(ABC):
             await self._sweep()
         elif code in KILLED:
             await self._check_alive(killed=True)
+            if code is None:
+                raise SandboxError(f"the connection to {argv[0]} was lost before it ended; nobody knows its exit code")
         data, left_out, cut_at = kept.result()
         return Output(data, left_out, cut_at, code, ended, time.monotonic() - began)
 

@@ -1,12 +1,15 @@
 """Unified diffs as git writes them: which files they touch, and taking some of them out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import pairwise
 
 HEADER = re.compile(r"^diff --git (.+)$")
+HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+OTHER_NAMES = re.compile(r"^(Index|Prereq): ")
+"""Lines by which `patch` would find a file that no header names."""
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
@@ -26,12 +29,39 @@ class FilePatch:
 
 
 def split(patch: str) -> list[FilePatch]:
-    """A diff's parts in order. Diffs without `diff --git` lines (only `---` and `+++`) are understood too."""
-    lines = _lines(patch)
-    starts = [i for i, line in enumerate(lines) if HEADER.match(line)]
-    if not starts:
-        starts = [i for i, line in enumerate(lines[:-1]) if line.startswith("--- ") and lines[i + 1].startswith("+++ ")]
+    """A diff's parts in order. Diffs without `diff --git` lines (only `---` and `+++`) are understood too, also in the
+    middle of others: what applies a patch takes them for files of their own."""
+    lines = [line for line, inside in _placed(_lines(patch)) if inside or not OTHER_NAMES.match(line)]
+    placed = list(_placed(lines))
+    starts: list[int] = []
+    hunks = False
+    for i, (line, inside) in enumerate(placed):
+        if inside:
+            hunks = True
+        elif HEADER.match(line) or (_plain_header(lines, i) and (hunks or not starts)):
+            starts.append(i)
+            hunks = False
     return [_part(lines[a:b]) for a, b in pairwise([*starts, len(lines)])]
+
+
+def _plain_header(lines: list[str], i: int) -> bool:
+    return lines[i].startswith("--- ") and i + 1 < len(lines) and lines[i + 1].startswith("+++ ")
+
+
+def _placed(lines: list[str]) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it is a hunk's: its head, or one of as many lines as the head names."""
+    old = new = 0
+    for line in lines:
+        if (old > 0 or new > 0) and line[:1] in (" ", "+", "-", "\n", "\\"):
+            old -= line[:1] in (" ", "-", "\n")
+            new -= line[:1] in (" ", "+", "\n")
+            yield line, True
+        elif match := HUNK.match(line):
+            old, new = (int(n) if n is not None else 1 for n in match.groups())
+            yield line, True
+        else:
+            old = new = 0
+            yield line, False
 
 
 def touched(patch: str) -> list[str]:

@@ -41,6 +41,8 @@ class SandboxSpec:
     user: str = "agent"
     seed: bytes = b""
     """A tar archive that is unpacked at / before the agent's first command."""
+    keeps_owners: bool = False
+    """Whether the seed's files must belong to whom it says, and not all to the agent."""
     clear: bool = False
     """Whether what the image itself holds in `workdir` goes first: every file under version control and the history,
     or everything where there is none. What was built there and is not under version control stays."""

@@ -1,33 +1,28 @@
 """Whether a patch is right: a fresh sandbox from the pristine tree, the patch, the hidden tests, every test by name."""
 
+import posixpath
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from envs.errors import SandboxError
 from envs.score import Score
-from envs.swe.patch import FilePatch, split, touched, without
+from envs.swe.patch import split, touched
+from envs.swe.report import Reporter
 from envs.swe.sandbox import Sandbox, Sandboxes, SandboxSpec
-from envs.swe.testlog import parser_for
+from envs.swe.scope import kept_part
+from envs.swe.testlog import is_pytest, parser_for
 from envs.swe.world import SweReference
 
 SCORER = "swe_tests"
-VERSION = "1"
-CONFIG_NAMES = frozenset(
-    (
-        *("conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml"),
-        *("sitecustomize.py", "usercustomize.py", ".coveragerc", "noxfile.py"),
-    )
-)
-"""Files that change how tests are found, run or reported: an agent's changes to them are not applied."""
-CONFIG_SUFFIXES = (".pth", ".egg-link")
-RUNNERS = frozenset(("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "exceptiongroup", "py", "coverage"))
+VERSION = "2"
 APPLY = """
 git apply --whitespace=nowarn "$0" 2>/tmp/apply.log || patch --batch --fuzz=3 -p1 -i "$0" >>/tmp/apply.log 2>&1 || {
   head -c 600 /tmp/apply.log; exit 3; }
 """
+LEAST_DISK = 4 << 20
+"""Bytes free for whoever judges; less, and the machine has failed."""
 LISTED = 20
 """Test ids named in a score's words."""
 
@@ -40,33 +35,8 @@ class Checked:
     log: str
     code: int | None
     timed_out: bool
-
-
-def is_test_config(path: str, tree: Mapping[str, object]) -> bool:
-    """Whether a change of this path could make tests pass that would not: configuration of test runners, start-up
-    hooks, entry points, and new top-level modules that would hide a test runner or the standard library."""
-    pure = PurePosixPath(path)
-    if pure.name in CONFIG_NAMES or pure.suffix in CONFIG_SUFFIXES:
-        return True
-    if any(part.endswith((".egg-info", ".dist-info")) for part in pure.parts):
-        return True
-    top = pure.parts[0].removesuffix(".py")
-    hides = top in RUNNERS or top in sys.stdlib_module_names
-    return hides and not any(p == path or p.startswith(pure.parts[0] + "/") for p in tree)
-
-
-def kept_part(patch: str, reference: SweReference, tree: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The patch without what tests must not see changed, and the paths taken out. What the gold patch itself
-    changes may be changed."""
-    allowed = set(touched(reference.gold_patch))
-
-    def drop(part: FilePatch) -> bool:
-        return any(
-            path in reference.hidden_tests or (path not in allowed and is_test_config(path, tree))
-            for path in part.paths
-        )
-
-    return without(patch, drop)
+    replaced: tuple[str, ...] = ()
+    """Parts of the test runner that the patch replaced while it ran."""
 
 
 async def judge(
@@ -89,12 +59,16 @@ async def judge(
     try:
         refusal = await apply_patch(sandbox, spec.workdir, kept)
         if refusal:
-            return _score(0.0, "wrong", f"the patch does not apply: {refusal}{aside}")
-        asked = (*reference.fail_to_pass, *reference.pass_to_pass)
-        checked = await run_tests(sandbox, spec.workdir, reference, asked)
+            score = _score(0.0, "wrong", f"the patch does not apply: {refusal}{aside}")
+        else:
+            asked = (*reference.fail_to_pass, *reference.pass_to_pass)
+            checked = await run_tests(sandbox, spec.workdir, reference, asked, touched(kept))
+            score = verdict(checked, reference, aside)
+        if not score.right:
+            await refuse_full_disk(sandbox, spec.workdir)
+        return score
     finally:
         await sandbox.close()
-    return verdict(checked, reference, aside)
 
 
 async def apply_patch(sandbox: Sandbox, workdir: str, patch: str) -> str:
@@ -107,21 +81,43 @@ async def apply_patch(sandbox: Sandbox, workdir: str, patch: str) -> str:
     return "" if output.ok else output.data.decode("utf-8", "replace").strip() or f"git apply: {output.ended}"
 
 
-async def run_tests(sandbox: Sandbox, workdir: str, reference: SweReference, asked: tuple[str, ...]) -> Checked:
-    """Run the test command over the files that the ids name, or over the hidden test modules."""
+async def refuse_full_disk(sandbox: Sandbox, workdir: str) -> None:
+    """A machine whose disk is full fails right patches too. Raises `SandboxError`."""
+    output = await sandbox.execute(["df", "-Pk", workdir, "/tmp"], 30)
+    free = [line.split()[3] for line in output.data.decode("utf-8", "replace").splitlines()[1:] if line.count(" ") > 3]
+    if any(kib.isdigit() and int(kib) << 10 < LEAST_DISK for kib in free):
+        raise SandboxError("the disk below the sandbox is full: nothing can be judged there; free some space")
+
+
+async def run_tests(
+    sandbox: Sandbox, workdir: str, reference: SweReference, asked: tuple[str, ...], changed: Collection[str] = ()
+) -> Checked:
+    """Run the test command over the files that the ids name, or over the hidden test modules. `changed` are the paths
+    that a patch changed. Raises `SandboxError`."""
     files = {id.partition("::")[0] for id in asked if "::" in id}
     files = files or {path for path in reference.hidden_tests if PurePosixPath(path).name.startswith("test")}
     command = " ".join([reference.test_command, *map(shlex.quote, reference.test_targets or sorted(files))])
+    reporter = Reporter() if is_pytest(reference.test_command) else None
+    if reporter is not None:
+        await reporter.place(sandbox, [posixpath.join(workdir, path) for path in changed])
+        command = reporter.around(command)
     output = await sandbox.run(f"cd {shlex.quote(workdir)} && {command}", reference.test_seconds)
-    log = output.data.decode("utf-8", "replace")
-    outcomes = parser_for(reference.test_command)(log, output.code, asked)
-    return Checked(outcomes, log, output.code, output.ended == "timeout")
+    if output.code is None and output.ended == "exited":
+        raise SandboxError("the shell that ran the tests was lost")
+    log, timed_out = output.data.decode("utf-8", "replace"), output.ended == "timeout"
+    if reporter is None:
+        return Checked(parser_for(reference.test_command)(log, output.code, asked), log, output.code, timed_out)
+    report = await reporter.read(sandbox)
+    return Checked(report.outcomes, log, output.code, timed_out, report.replaced)
 
 
 def verdict(checked: Checked, reference: SweReference, aside: str = "") -> Score:
     """Right iff every test that must pass is named as passed."""
     asked = (*reference.fail_to_pass, *reference.pass_to_pass)
     bad = [id for id in asked if checked.outcomes.get(id) != "passed"]
+    if checked.replaced:
+        what = ", ".join(checked.replaced)
+        return _score(0.0, "wrong", f"the patch replaces parts of the test runner while it runs: {what}{aside}")
     if not bad:
         return _score(1.0, "right", f"all {len(asked)} tests passed{aside}")
     if checked.timed_out:

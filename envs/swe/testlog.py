@@ -32,9 +32,13 @@ UNITTEST_LINE = re.compile(r"^(\S+) \(([^)]+)\).*? \.\.\. (.+)$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def is_pytest(command: str) -> bool:
+    return re.search(r"\bpy\.?test\b", command) is not None
+
+
 def parser_for(command: str) -> Parser:
     """By the test command's words; a command that is neither pytest nor unittest is judged by its exit status."""
-    if re.search(r"\bpy\.?test\b", command):
+    if is_pytest(command):
         return pytest_log
     if re.search(r"\bunittest\b|runtests\.py|\bmanage\.py test\b", command):
         return unittest_log
@@ -86,7 +90,9 @@ def unittest_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[s
         name, where, word = match.groups()
         outcome: Outcome | None = "skipped" if word.startswith("skipped") else UNITTEST.get(word.strip())
         if outcome is not None:
-            found[f"{name} ({where.removesuffix('.' + name)})"] = outcome
+            # A run names each test once. Where the log names one twice, somebody else wrote to it as well.
+            id = f"{name} ({where.removesuffix('.' + name)})"
+            found[id] = _worse(outcome, found.get(id))
     return found
 
 

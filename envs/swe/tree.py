@@ -4,7 +4,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -16,6 +16,8 @@ from envs.swe.gitdir import BASE_REPOSITORY, File, agent_repository, base_reposi
 from envs.swe.world import Tree, TreeFile
 
 TREE_MEDIA_TYPE = "application/vnd.trajc.tree+json"
+OTHER_ID = 1000
+"""Whose files root cannot write in a sandbox, where it has no capability."""
 LONG_AGO = 946684800
 """Every file's time, so that the same tree always looks the same."""
 IGNORED = frozenset((".git", ".hg", ".svn", "__pycache__", ".pytest_cache", ".mypy_cache", ".tox", ".venv"))
@@ -87,9 +89,16 @@ def media(data: bytes) -> tuple[str, str | None]:
     return "text/plain", "utf-8"
 
 
-def seed(files: Mapping[str, File], workdir: str, user_id: int, over: Mapping[str, File] | None = None) -> bytes:
+def seed(
+    files: Mapping[str, File],
+    workdir: str,
+    user_id: int,
+    over: Mapping[str, File] | None = None,
+    locked: Collection[str] = (),
+) -> bytes:
     """A tar archive to unpack at /: the repository in `workdir` as one commit without history, and root's own copy
-    of that commit, which patches are measured against. `over` replaces or adds files after the commit.
+    of that commit, which patches are measured against. `over` replaces or adds files after the commit. `locked` files
+    belong to somebody else, in folders where others may add files and not take these away.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -98,11 +107,14 @@ def seed(files: Mapping[str, File], workdir: str, user_id: int, over: Mapping[st
         for path, data in base_repository(files).items():
             writer.add(f"{base}/{path}", File(data, "100644"), 0)
         top = workdir.strip("/")
+        other = 0 if user_id else OTHER_ID
+        for path in sorted(locked):
+            writer.sticky(f"{top}/{path}", top, other)
         writer.folder(top, user_id)
         for path, data in agent_repository(files).items():
             writer.add(f"{top}/.git/{path}", File(data, "100644"), user_id)
         for path, file in {**files, **(over or {})}.items():
-            writer.add(f"{top}/{path}", file, user_id)
+            writer.add(f"{top}/{path}", file, other if path in locked else user_id)
     return out.getvalue()
 
 
@@ -113,15 +125,23 @@ class _Writer:
         self._tar = tar
         self._folders: set[str] = set()
 
-    def folder(self, path: str, user_id: int) -> None:
+    def folder(self, path: str, user_id: int, mode: int = 0o755) -> None:
         if path in self._folders or not path:
             return
         self._folders.add(path)
         member = tarfile.TarInfo(path)
-        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        member.type, member.mode = tarfile.DIRTYPE, mode
         member.uid = member.gid = user_id
         member.mtime = LONG_AGO
         self._tar.addfile(member)
+
+    def sticky(self, path: str, top: str, user_id: int) -> None:
+        """The folders from `top` to a file, and one for compiled code, which would be taken in the file's place."""
+        above = PurePosixPath(path).parent
+        for folder in reversed([above, *above.parents]):
+            if folder.is_relative_to(top):
+                self.folder(str(folder), user_id, 0o1777)
+        self.folder(f"{above}/__pycache__", user_id)
 
     def add(self, path: str, file: File, user_id: int) -> None:
         parts = path.split("/")

@@ -33,9 +33,9 @@ class WarmPool:
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
         """The first spec seen gives the pool its shape. A waiting container that fails is thrown away."""
         shape = _shape(spec)
-        if self._shape is None:
+        if self._shape is None and not spec.keeps_owners:
             self._shape = shape
-        if shape != self._shape:
+        if shape != self._shape or spec.keeps_owners:
             return await self.inner.start(spec)
         self._expected = spec.seed if self._latest == spec.seed else None
         self._latest = spec.seed
