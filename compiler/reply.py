@@ -23,7 +23,11 @@ def answer_of(content: str, kind: AnswerKind) -> Submission | None:
         return None
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         return None
-    return Submission(kind="rows", text=canonical_json(rows).decode(), rows=tuple(map(tuple, rows)))
+    try:
+        text = canonical_json(rows).decode()
+    except TypeError:  # nested more deeply than can be written
+        return None
+    return Submission(kind="rows", text=text, rows=tuple(map(tuple, rows)))
 
 
 def stripped(text: str, kind: AnswerKind) -> str:

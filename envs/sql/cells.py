@@ -13,6 +13,8 @@ Cell = Any
 """None, a number (int or float) or a text."""
 Table = list[tuple[Cell, ...]]
 
+_DIGITS = 300
+"""Longer texts are no numbers: an integer of more than 308 digits has no float to be compared with."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
@@ -29,7 +31,7 @@ def unify(value: Any) -> Cell:
         return _whole(value)
     if isinstance(value, str):
         text = value.strip()
-        if len(text) <= 400 and _NUMBER.fullmatch(text):
+        if len(text) <= _DIGITS and _NUMBER.fullmatch(text):
             return _whole(int(text) if text.lstrip("-").isdigit() else float(text))
         if match := _MIDNIGHT.fullmatch(text):
             return match[1]

@@ -117,6 +117,18 @@ def test_a_run_is_held_and_ended_at_a_press(service: Service, client: TestClient
     assert client.post(f"/runs/{run.id}/explode").status_code == 422
 
 
+def test_a_compilation_is_ended_at_a_press(service: Service, client: TestClient) -> None:
+    id = service.store.create_compilation({}, "d").id
+    service.store.set_compilation(id, "running", accounts={"read": 1, "built": 1, "calls": 40, "answered": 12})
+    page = client.get("/").text
+    assert "12 of 40 model calls answered" in page
+    assert f'action="/compilations/{id}/cancel"' in page
+    pressed = client.post(f"/compilations/{id}/cancel", follow_redirects=False)
+    assert (pressed.status_code, pressed.headers["location"]) == (303, "/")
+    assert service.store.compilation(id).state == "cancelled"
+    assert "/cancel" not in client.get("/").text
+
+
 @pytest.mark.parametrize("path", ["/runs/run_x", "/rollouts/ro_x", "/datasets/x"])
 def test_a_page_of_nothing_is_a_404(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404

@@ -19,7 +19,6 @@ from rollout.runs import Claim
 from rollout.scripted import say
 from rollout.trajectory import Source, Trajectory
 
-
 JOB = "gen_" + "a" * 40 + "1" * 16
 
 
@@ -125,3 +124,19 @@ async def test_what_cannot_be_scored_is_said(service: Service) -> None:
     outcome = await work(claimed(service))
     assert isinstance(outcome, Broken)
     assert (outcome.permanent, "environment 'search'" in outcome.words) == (True, True)
+
+
+async def test_a_new_version_of_the_scorer_judges_the_kept_reply(service: Service) -> None:
+    """And what asks otherwise is asked, however alike it is."""
+    model = Asked(say("43"))
+    work = handler(service, model, Scorer())
+    claim = claimed(service)
+    service.store.finish(claim, result=(await work(claim)).result)  # type: ignore[union-attr]
+    same, other = JOB[:-16] + "2" * 16, JOB[:-17] + "b" + "2" * 16
+    service.store.order("generation", {same: claim.payload, other: claim.payload})
+    model.answer = say("42")
+    for job, right, times in ((same, False, 1), (other, True, 2)):
+        (again,) = service.store.claim("w", ["generation"], 1, service.store.now(), 60)
+        outcome = await work(again)
+        assert isinstance(outcome, Done)
+        assert (again.job, (outcome.result or {})["right"], model.times) == (job, right, times)

@@ -71,6 +71,8 @@ def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> Non
         ("rows", '```json\n[[1, "a"]]\n```', '[[1,"a"]]'),
         ("rows", "The rows are 1 and 2.", None),
         ("rows", "[1]", None),
+        ("rows", f"[{'[' * 900}{']' * 900}]", None),
+        ("rows", "[[1e999]]", None),
         ("patch", "Here:\n```diff\n--- a/x\n+++ b/x\n```", "--- a/x\n+++ b/x\n"),
         (
             "patch",

@@ -44,6 +44,7 @@ OTHER: dict[str, tuple[Rows, Rows]] = {
     "columns mixed between rows": ([(1, "a"), (2, "b")], [(1, "b"), (2, "a")]),
     "values swapped in one row": ([(1, 2), (3, 4)], [(2, 1), (3, 4)]),
     "beyond tolerance": ([(1.0001,)], [(1.0002,)]),
+    "digits that no float holds": ([("9" * 399, 1.5)], [("9" * 398, 1.5)]),
     "large integers apart by one": ([(100000001,)], [(100000002,)]),
     "null and zero": ([(None,)], [(0,)]),
     "null and empty text": ([(None,)], [("",)]),

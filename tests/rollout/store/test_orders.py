@@ -1,5 +1,8 @@
 """Jobs under ids of what they are to do: each is done once, and what it has kept outlives its worker."""
 
+import pytest
+
+from rollout.database import Conflict
 from rollout.store import Store
 
 
@@ -38,3 +41,48 @@ def test_what_an_attempt_has_kept_is_there_for_the_next_and_only_its_holder_can_
     assert not store.note(first, {"reply": "late"})
     assert store.job("gen_a").result == {"reply": "1"}
     assert store.note(second, {"reply": "2"})
+
+
+def ordered(store: Store, compilation: str, *jobs: str) -> None:
+    payloads = {job: {"compilation": compilation} for job in jobs}
+    store.order("generation", payloads, compilation=compilation)
+
+
+def test_a_cancelled_compilation_ends_what_nobody_has_begun_and_orders_nothing_more(store: Store) -> None:
+    mine, other = (store.create_compilation({}, "d").id for _ in range(2))
+    ordered(store, mine, "gen_a", "gen_b")
+    ordered(store, other, "gen_b", "gen_c")
+    store.enqueue("compile_shard", {"compilation": mine})
+    (step,) = store.claim("w", ["compile_shard"], 1, store.now(), 60)
+    (call,) = store.claim("w", ["generation"], 1, store.now(), 60)
+    assert call.job == "gen_a"
+    assert store.cancel_compilation(mine).state == "cancelled"
+    assert [job.state for job in store.jobs(["gen_a", "gen_b", "gen_c"])] == ["running", "cancelled", "queued"]
+    assert store.renew([step], store.now(), 60) == {step: "cancelled"}
+    assert store.finish(call, result={"reply": "1"}) == "applied"
+    with pytest.raises(Conflict, match="has ended"):
+        ordered(store, mine, "gen_d")
+    ordered(store, other, "gen_a", "gen_b")
+    assert [job.state for job in store.jobs(["gen_a", "gen_b"])] == ["succeeded", "queued"]
+
+
+def test_of_cancelling_and_publishing_the_first_stands(store: Store) -> None:
+    late, early = (store.create_compilation({}, "d").id for _ in range(2))
+    store.cancel_compilation(late)
+    with pytest.raises(Conflict, match="has ended already"):
+        store.publish(late, "d", "1" * 40, {}, {"published": 1})
+    assert store.datasets() == ()
+    store.publish(early, "d", "2" * 40, {}, {"published": 1})
+    assert store.cancel_compilation(early).state == "succeeded"
+    assert [v.version for v in store.versions("d")] == ["2" * 40]
+    kinds = [e.kind for e in store.events(0) if e.kind.startswith(("compilation.c", "compilation.s", "dataset"))]
+    assert kinds == ["compilation.cancelled", "dataset.published", "compilation.succeeded"]
+
+
+def test_results_are_found_by_where_their_ids_lie(store: Store) -> None:
+    store.order("generation", {f"gen_a{n}": {} for n in range(4)})
+    claims = {claim.job: claim for claim in store.claim("w", ["generation"], 9, store.now(), 60)}
+    store.finish(claims["gen_a1"], result={"reply": "1"})
+    store.note(claims["gen_a2"], {"reply": "2"})
+    store.finish(claims["gen_a3"], result={"reply": "3"})
+    assert store.results("generation", "gen_a0", "gen_a2") == {"gen_a1": {"reply": "1"}, "gen_a2": {"reply": "2"}}
