@@ -1,11 +1,11 @@
-"""What a test run said about each test: parsers for pytest, unittest and a plain exit code.
+"""What a test run said about each test: parsers for pytest, unittest, SymPy's own runner and a plain exit code.
 
 A parser takes what the run wrote, its exit status and the ids that are asked about, and answers for each test id
 that the log names. What is not named did not run.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 Outcome = Literal["passed", "failed", "error", "skipped"]
@@ -28,7 +28,10 @@ UNITTEST: dict[str, Outcome] = {
     "expected failure": "passed",
     "unexpected success": "failed",
 }
-UNITTEST_LINE = re.compile(r"^(\S+) \(([^)]+)\).*? \.\.\. (.+)$")
+UNITTEST_LINE = re.compile(r"(.*) \.\.\.(?: (.*))?")
+UNITTEST_ID = re.compile(r"^(\S+) \(([^)]+)\)")
+SYMPY: dict[str, Outcome] = {"ok": "passed", "F": "failed", "E": "error", "f": "passed", "X": "failed", "s": "skipped"}
+SYMPY_LINE = re.compile(r"^(test_\S+) (\w+)(?:\s+\[(?:OK|FAIL)\])?$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -42,6 +45,8 @@ def parser_for(command: str) -> Parser:
         return pytest_log
     if re.search(r"\bunittest\b|runtests\.py|\bmanage\.py test\b", command):
         return unittest_log
+    if re.search(r"\bbin/test\b", command):
+        return sympy_log
     return exit_code
 
 
@@ -59,7 +64,18 @@ def pytest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str,
         # Only a test that passed is named without words after it.
         id = rest.strip() if word == "PASSED" else _pytest_id(rest, asked)
         found[id] = _worse(outcome, found.get(id))
-    return found
+    return found | _cut_ids(found, asked)
+
+
+def _cut_ids(found: Mapping[str, Outcome], asked: Collection[str]) -> dict[str, Outcome]:
+    """SWE-bench's lists cut an id at its first space: what is asked so stands for every test whose id begins so."""
+    cut: dict[str, Outcome] = {}
+    wanted = set(asked) - found.keys()
+    for id, outcome in found.items():
+        short = id.partition(" ")[0]
+        if short in wanted:
+            cut[short] = _worse(outcome, cut.get(short))
+    return cut
 
 
 def _pytest_id(rest: str, asked: Collection[str]) -> str:
@@ -81,18 +97,44 @@ def _worse(new: Outcome, old: Outcome | None) -> Outcome:
 
 def unittest_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[str, Outcome]:
     """Lines of `-v`: `test_name (package.module.Class) ... ok`. The id is `test_name (package.module.Class)`; newer
-    Pythons, which repeat the name inside the brackets, give the same id."""
+    Pythons, which repeat the name inside the brackets, give the same id.
+
+    A test with a docstring has its first line on a second line, before the outcome: the outcome is then told of the id
+    and of that line, which SWE-bench's lists name. What a test prints stands between the dots and the outcome.
+    """
+    found: dict[str, Outcome] = {}
+    above, waiting = "", list[str]()
+    for line in map(str.strip, COLOUR.sub("", log).splitlines()):
+        dotted = UNITTEST_LINE.fullmatch(line)
+        id = _unittest_id(dotted[1] if dotted else line)
+        if dotted and waiting and not id and not above:
+            continue  # printed
+        if dotted:
+            waiting = [id] if id else [name for name in (above, dotted[1]) if name]
+        outcome = _unittest_outcome((dotted[2] or "") if dotted else line)
+        if outcome is not None:
+            found |= {name: _worse(outcome, found.get(name)) for name in waiting}
+            waiting = []
+        above = "" if dotted else id
+    return found
+
+
+def _unittest_id(text: str) -> str:
+    match = UNITTEST_ID.match(text)
+    return f"{match[1]} ({match[2].removesuffix('.' + match[1])})" if match else ""
+
+
+def _unittest_outcome(word: str) -> Outcome | None:
+    return "skipped" if word.startswith("skipped ") else UNITTEST.get(word)
+
+
+def sympy_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[str, Outcome]:
+    """Lines of `bin/test --verbose`: `test_name ok`. The id is the name alone, as SWE-bench's lists have it."""
     found: dict[str, Outcome] = {}
     for line in COLOUR.sub("", log).splitlines():
-        match = UNITTEST_LINE.match(line)
-        if match is None:
-            continue
-        name, where, word = match.groups()
-        outcome: Outcome | None = "skipped" if word.startswith("skipped") else UNITTEST.get(word.strip())
-        if outcome is not None:
-            # A run names each test once. Where the log names one twice, somebody else wrote to it as well.
-            id = f"{name} ({where.removesuffix('.' + name)})"
-            found[id] = _worse(outcome, found.get(id))
+        match = SYMPY_LINE.match(line.rstrip())
+        if match and (outcome := SYMPY.get(match[2])):
+            found[match[1]] = _worse(outcome, found.get(match[1]))
     return found
 
 

@@ -8,7 +8,7 @@ from envs.swe.editor import EditRefused, Undo, inserted, replaced, view
 from envs.swe.observed import observe
 from envs.swe.output import HeadTail
 from envs.swe.patch import diff, split, touched, without
-from envs.swe.testlog import exit_code, parser_for, pytest_log, unittest_log
+from envs.swe.testlog import exit_code, parser_for, pytest_log, sympy_log, unittest_log
 from envs.swe.tools import EditorArguments
 
 
@@ -205,6 +205,51 @@ def test_unittests_lines_are_read_in_both_forms() -> None:
     }
 
 
+def test_a_unittests_docstring_is_another_name_of_it_and_what_it_prints_comes_between() -> None:
+    log = """test_a (m.C.test_a)
+Says what it does ... ok
+test_b (m.C.test_b) ... printed by the test
+more ... of it
+FAIL
+test_c (m.C.test_c) ...
+  test_c (m.C.test_c) [part] (n=1) ... ERROR
+  test_c (m.C.test_c) [part] (n=2) ... ok
+test_d (m.C.test_d)
+Reads this ... skipped 'no reason'
+ok
+"""
+    assert unittest_log(log, 1, []) == {
+        "test_a (m.C)": "passed",
+        "Says what it does": "passed",
+        "test_b (m.C)": "failed",
+        "test_c (m.C)": "error",
+        "test_d (m.C)": "skipped",
+        "Reads this": "skipped",
+    }
+
+
+def test_sympys_own_runner_is_read() -> None:
+    log = "sympy/core/tests/test_eval.py[4] \ntest_a ok\ntest_b F\ntest_c E\ntest_d f\ntest_e s"
+    log += "   [FAIL]\n\nsympy/test_b.py[1]\ntest_b ok      [OK]\ntest_f went ok\n"
+    assert sympy_log(log, 1, []) == {
+        "test_a": "passed",
+        "test_b": "failed",
+        "test_c": "error",
+        "test_d": "passed",
+        "test_e": "skipped",
+    }
+
+
+def test_an_id_that_was_cut_at_its_first_space_stands_for_all_that_begin_so() -> None:
+    log = "=== short test summary info ===\nPASSED t.py::a[x 1]\nFAILED t.py::a[x 2] - no\nPASSED t.py::b[y z]\n"
+    found = pytest_log(log, 1, ["t.py::a[x", "t.py::b[y", "t.py::c[x"])
+    assert {id: found.get(id) for id in ("t.py::a[x", "t.py::b[y", "t.py::c[x")} == {
+        "t.py::a[x": "failed",
+        "t.py::b[y": "passed",
+        "t.py::c[x": None,
+    }
+
+
 def test_a_plain_command_is_judged_by_its_exit_code() -> None:
     assert exit_code("", 0, ["build"]) == {"build": "passed"}
     assert exit_code("", 2, ["build"]) == {"build": "failed"}
@@ -216,4 +261,5 @@ def test_the_parser_follows_the_command() -> None:
     assert parser_for("py.test") is pytest_log
     assert parser_for("python -m unittest -v") is unittest_log
     assert parser_for("./tests/runtests.py --verbosity 2") is unittest_log
+    assert parser_for("bin/test -C --verbose") is sympy_log
     assert parser_for("make check") is exit_code
