@@ -22,6 +22,7 @@ FILE_BYTES = 1 << 30
 SYNC_BYTES = 64 << 20
 AHEAD = 8
 """Lines that wait to be written, or to be hashed."""
+GROUPS_AHEAD = 2
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
 
@@ -127,7 +128,7 @@ class JsonLines:
 class ParquetRows:
     """Files `<folder>/<stem>-00000.parquet`, each of about `FILE_BYTES` of raw rows at most.
 
-    A thread of its own compresses and writes, one row group behind the caller.
+    A thread of its own compresses and writes, at most `GROUPS_AHEAD` row groups behind the caller.
     """
 
     def __init__(self, folder: Path, stem: str, schema: pa.Schema):
@@ -141,7 +142,7 @@ class ParquetRows:
         self._group = 0
         self._file_size = 0
         self._thread = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
+        self._pending: deque[Future[None]] = deque()
 
     def add(self, row: dict[str, Any], size: int) -> None:
         """`size`: about how many bytes the row has."""
@@ -154,9 +155,9 @@ class ParquetRows:
         if not self._rows:
             return
         table = pa.Table.from_pylist(self._rows, schema=self._schema)
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._thread.submit(self._write, table, self._group)
+        while len(self._pending) >= GROUPS_AHEAD:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(self._write, table, self._group))
         self._rows, self._group = [], 0
 
     def _write(self, table: pa.Table, size: int) -> None:
@@ -178,8 +179,8 @@ class ParquetRows:
     def close(self) -> tuple[Written, ...]:
         try:
             self._flush()
-            if self._pending is not None:
-                self._pending.result()
+            while self._pending:
+                self._pending.popleft().result()
         finally:
             self._thread.shutdown()
             self._end_file()
