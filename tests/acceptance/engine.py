@@ -39,7 +39,9 @@ class OwnEngine:
         """Returns when it answers."""
         for name in ("pid", "sock", "exec/containerd/containerd.pid"):
             (self.folder / name).unlink(missing_ok=True)
-        command: list[str | Path] = ["dockerd", "--data-root", self.disk / "data", "--exec-root", self.folder / "exec"]
+        # In a network of its own: an engine without a bridge removes the machine's docker0, which others build with.
+        command: list[str | Path] = ["unshare", "--net", "dockerd"]
+        command += ["--data-root", self.disk / "data", "--exec-root", self.folder / "exec"]
         command += ["--pidfile", self.folder / "pid", "--host", self.url]
         command += ["--bridge=none", "--iptables=false", "--ip-masq=false", "--storage-driver=overlay2"]
         command += ["--live-restore"] if live_restore else []
