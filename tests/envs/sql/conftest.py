@@ -1,9 +1,10 @@
 """A small shop as a loaded database, and a hostile twin: the same tables beside hidden ones and bait files."""
 
 import runpy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -138,5 +139,16 @@ def trapped(trap: Trap, pool: Pool) -> SqlSession:
 @pytest.fixture(scope="session")
 def own_attacks() -> list[str]:
     """`attack_list.py` beside this file."""
-    listed: list[str] = runpy.run_path(str(Path(__file__).with_name("attack_list.py")))["own_attacks"]()
+    listed: list[str] = _from("attack_list.py", "own_attacks")()
     return listed
+
+
+@pytest.fixture(scope="session")
+def engine_attacks() -> Callable[[int], list[str]]:
+    """`attack_list_engine.py` beside this file."""
+    listed: Callable[[int], list[str]] = _from("attack_list_engine.py", "engine_attacks")
+    return listed
+
+
+def _from(file: str, name: str) -> Any:
+    return runpy.run_path(str(Path(__file__).with_name(file)))[name]

@@ -3,9 +3,11 @@
 The statements go through the whole stack, as an agent's do: guard, locked connection, confined worker.
 """
 
+import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from envs.tool import ToolResult
 HOST_MARKS = ("root:x:0:", "daemon:x:")
 SECONDS = 1.5 + 4
 """A statement's limit, and what a new worker and a busy machine may add."""
+
+EVERY = 1 if os.environ.get("TRAJC_SOAK_N") == "full" else 6
+"""Of the statements that use up their time, how many are run."""
 
 
 def foreign_attacks() -> Path | None:
@@ -62,6 +67,27 @@ async def test_no_attack_of_ours_leaks_writes_or_stops_the_worker(
     assert len(set(own_attacks)) >= 340
     outcomes = await assault(trapped, trap, own_attacks)
     assert outcomes["refused"] >= 0.93 * len(own_attacks)
+
+
+async def without_a_caller(session: SqlSession, trap: Any, attacks: list[str]) -> Counter[str]:
+    """As `assault`, with a server in reach that nobody may call."""
+    callers: list[Any] = []
+    server = await asyncio.start_server(lambda _, writer: callers.append(writer), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    outcomes = await assault(session, trap, [line.replace("{NET}", address) for line in attacks])
+    server.close()
+    assert callers == []
+    return outcomes
+
+
+@pytest.mark.soak
+async def test_no_attack_by_what_the_engine_can_do_leaks_writes_calls_out_or_stops_the_worker(
+    trapped: SqlSession, trap: Any, engine_attacks: Callable[[int], list[str]]
+) -> None:
+    attacks = engine_attacks(EVERY)
+    outcomes = await without_a_caller(trapped, trap, attacks)
+    assert len(set(attacks)) >= (260 if EVERY == 1 else 215)
+    assert outcomes["refused"] >= 0.9 * len(attacks)
 
 
 @pytest.mark.needs("realdata")
