@@ -75,7 +75,8 @@ class QueuedAsker:
     def sample(self, job: Job) -> Sample:
         assert job.result is not None
         said = Said.model_validate_json(self.blobs.get(job.result["reply"]))
-        return Sample(reasoning=said.reasoning, content=said.content, right=job.result["right"])
+        cut = said.finish_reason in ("length", "context_length")
+        return Sample(reasoning=said.reasoning, content=said.content, right=job.result["right"], cut=cut)
 
 
 def orders_of(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from compiler.candidate import Candidate
 from compiler.drops import Dropped
-from compiler.example import Example
+from compiler.example import Asked, Example
 from compiler.recipe_asking import Asking
 from envs.frozen import Frozen
 
@@ -23,6 +23,8 @@ class Sample(Frozen):
     content: str
     right: bool
     """Whether the environment's own scorer calls its answer (`compiler.reply.answer_of`) right."""
+    cut: bool = False
+    """Whether the reply was cut off, or the prompt too long for the model: it tells nothing of what the model knows."""
 
 
 class Unanswered(Exception):
@@ -42,6 +44,11 @@ class Asker(Protocol):
         """Order the samples of a prompt of about so many tokens, which come in the same order each time. Does not
         wait for them. They are scored as answers to the example's question."""
         ...
+
+
+def tally(samples: Sequence[Sample], by: str, view: str, source: str = "") -> Asked:
+    right, cut = sum(s.right for s in samples), sum(s.cut for s in samples)
+    return Asked(by=by, view=view, source=source, right=right, of=len(samples), cut=cut)
 
 
 Judged = Callable[[], Example]

@@ -5,7 +5,7 @@ An audit that could not be made is never taken for passed: it drops (`audit_fail
 
 from collections.abc import Sequence
 
-from compiler.asking import Asker, Judged, Samples, Stage, Unanswered
+from compiler.asking import Asker, Judged, Samples, Stage, Unanswered, tally
 from compiler.assemble import prompt_of
 from compiler.candidate import Candidate
 from compiler.closed_book import closed_book_prompt
@@ -121,18 +121,16 @@ def _necessary(example: Example, audit: Necessity, needed: Sequence[Piece], foun
 
 def _tally(audit: str, view: str, samples: Samples, source: str = "") -> Asked:
     """Raises `Unanswered`."""
-    said = samples()
-    return Asked(by=audit, view=view, source=source, right=sum(s.right for s in said), of=len(said))
+    return tally(samples(), audit, view, source)
 
 
 def _answered(example: Example, name: TrajectoryReason, audit: Audit, found: Sequence[Asked], how: str) -> Example:
     best = max(found, key=lambda one: one.share)
-    tally = f"{best.right} of {best.of}"
     if best.share >= audit.threshold and audit.action == "drop":
-        raise Dropped(name, f"answered {how} ({best.view}): {tally} samples are right")
+        raise Dropped(name, f"answered {how} ({best.view}): {best.words} samples are right")
     kept = example.model_copy(update={"asked": (*example.asked, *found)})
     word = "answered" if best.share >= audit.threshold else "not answered"
-    return _labelled(kept, name, f"{word} ({tally})")
+    return _labelled(kept, name, f"{word} ({best.words})")
 
 
 def _not_made(example: Example, name: str, audit: Audit, error: Unanswered) -> Example:

@@ -31,7 +31,14 @@ PIECE = pa.struct(
     ]
 )
 ASKED = pa.struct(
-    [("by", pa.string()), ("view", pa.string()), ("source", pa.string()), ("right", pa.int64()), ("of", pa.int64())]
+    [
+        ("by", pa.string()),
+        ("view", pa.string()),
+        ("source", pa.string()),
+        ("right", pa.int64()),
+        ("of", pa.int64()),
+        ("cut", pa.int64()),
+    ]
 )
 SCHEMA = pa.schema(
     [

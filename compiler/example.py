@@ -50,6 +50,12 @@ class Asked(Frozen):
     """The piece that was left out."""
     right: int
     of: int
+    cut: int = 0
+    """Of these, replies that were cut off before their end, or prompts that were too long for the model."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.right} of {self.of}" + (f"; {self.cut} cut off" if self.cut else "")
 
     @property
     def share(self) -> float:

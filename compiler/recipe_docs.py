@@ -56,10 +56,60 @@ the same, takes it from the store. A new version of a scorer judges kept replies
   (`teacher_never_right`). Reasoning is taken from the field `reasoning` (or `reasoning_content`) or from `<think>`.
 - An audit drops what is answered (`closed_book`, `shortcut`, `spare_pieces`), or labels it (`action: label`). What the
   model made of each view stands in the column `asked` of `canonical/`, the counts of labels in manifest and card.
+- A reply that was cut off (`max_tokens`), or a prompt too long for the model, is not right and is counted apart:
+  `not answered (0 of 4; 4 cut off)` says that the audit told nothing.
 - A call that fails for good is neither passed nor failed: its example is dropped as `audit_failed` or
   `teacher_failed` (an audit that labels says `failed`), and counted. Above the share `most_failed` the compilation
   fails and publishes nothing. Either way the next compilation asks again for what failed, and for nothing else.
+- Up to 64 examples of a shard wait for one model at a time; how many calls are in flight is the worker's
+  `--concurrency` (`TRAJC_CONCURRENCY` for `trajc serve`).
 - `trajc cancel COMPILATION` ends one that waits: what nobody has begun to ask is not asked, what is under way is kept.
+
+## Distractors
+
+What the agent met and did not need comes first: pages opened and files inspected (tier 1), then pages listed and never
+opened (tier 2). `siblings` adds what other trajectories of the same compilation met: other
+attempts at the same question (tier 3), then any over the same corpus, repository or database (tier 4). They fill an
+example up to `fill_tokens`, or up to the budget; evidence always stands. A page that holds a right answer (of more
+than three characters) is not taken from a sibling, nor is a gold document; files and tables are taken by name, as they are in the task's own tree or
+database, so that a later commit's mended file never stands beside the bug.
+
+```yaml
+runs: [run_01jd2x]
+fill_tokens: 65536
+search: {siblings: world}
+swe: {siblings: task}
+```
+
+## Train and validation
+
+```yaml
+runs: [run_01jd2x]
+split: {validation: 0.1, documents: needed}
+```
+
+No repository (SWE) and no database (SQL) is on both sides; of search examples, none that share a document, the
+question, the task or its group. What hangs together, directly or through others, is a cluster. Clusters come in seeded
+order, and validation takes those that fit its share; where the first does not fit, the next may. A cluster of nearly
+everything is train, and validation is then smaller than wanted or empty: manifest, card and the command say so, with
+the size of that cluster. Siblings and popular distractors make such clusters; `documents: needed` lets distractors
+stand on both sides and looks at needed documents alone.
+
+Files of train and validation are `*-train*` and `*-validation*`, and in the released form `<config>_data.jsonl` and
+`<config>_validation.jsonl`; `datasets.load_dataset` gives both splits, and `trajc verify` looks for what stands in both.
+
+## How a compilation is done
+
+A compilation is planned into shards of 64 trajectories; each shard is a job, and the last to stand orders the
+publication. With a Redis, `trajc worker compile` processes share the shards; without one, TRAJC_COMPILE_WORKERS
+processes do. A shard that stands is not compiled again after a kill, and nothing is seen before the version is whole.
+What was rendered and counted once is kept, so that a recipe that changes its seed, formats, caps or split renders
+nothing again.
+
+A run that names a recipe is prepared while it goes on: of trajectories that have finished, pieces are rendered and
+counted, and models are asked. Which examples are published, and where, is decided over the whole dataset, so the
+version is assembled when the run is sealed and done, from what is there already. Its bytes are those of a compilation
+that began after the end.
 """
 
 

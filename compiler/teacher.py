@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from compiler.asking import Asker, Judged, Sample, Stage, Unanswered
+from compiler.asking import Asker, Judged, Sample, Stage, Unanswered, tally
 from compiler.assemble import prompt_of
 from compiler.candidate import Candidate
 from compiler.chat import target_text
 from compiler.drops import Dropped
-from compiler.example import Asked, Example
+from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.reply import stripped
@@ -37,8 +37,9 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
     """Raises `Dropped`: no sample is right, or no right one fits the budget."""
     right = [s for s in samples if s.right]
     rate = f"{len(right)} of {len(samples)}"
+    asked = tally(samples, "teacher", "whole")
     if not right:
-        raise Dropped("teacher_never_right", f"{rate} samples are right")
+        raise Dropped("teacher_never_right", f"{asked.words} samples are right")
     for sample in right:
         answer = neutralise(stripped(sample.content, example.answer_kind)).text
         reasoning = None if sample.reasoning is None else neutralise(sample.reasoning.strip()).text
@@ -54,7 +55,7 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
                     "tokens": tokens,
                     "context_length": recipe.label(tokens),
                     "labels": example.labels | {"teacher_pass_rate": rate},
-                    "asked": (*example.asked, Asked(by="teacher", view="whole", right=len(right), of=len(samples))),
+                    "asked": (*example.asked, asked),
                 }
             )
     raise Dropped("over_budget", f"{rate} samples are right; none fits the budget of {recipe.token_budget} tokens")

@@ -28,6 +28,7 @@ class Reader:
     needs: Mapping[str, tuple[str, ...]]
     known: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
+    cut: bool = False
     prompts: list[tuple[str, str]] = field(default_factory=list)
 
     def ask(self, asking: Asking, prompt: str, tokens: int, example: Example, candidate: Candidate) -> Samples:
@@ -40,7 +41,7 @@ class Reader:
         def samples() -> list[Sample]:
             if example.task in self.fails:
                 raise Unanswered("the endpoint is away")
-            return [Sample(reasoning=None, content="in spring 1872", right=right)] * asking.samples
+            return [Sample(reasoning=None, content="in spring 1872", right=right, cut=self.cut)] * asking.samples
 
         return samples
 
@@ -99,6 +100,14 @@ def test_an_audit_that_labels_drops_nothing(world: Any, tmp_path: Any) -> None:
         "t-s1": "answered (2 of 2)",
         "t-s2": "failed",
     }
+
+
+def test_a_reply_that_was_cut_off_says_so(world: Any, tmp_path: Any) -> None:
+    reader = Reader({"t-s1": BOTH}, cut=True)
+    published = compiled(world, tmp_path, reader, question(world, "s1", *BOTH), closed_book=ClosedBook(samples=2))
+    (row,) = kept(published).values()
+    assert row["labels"]["closed_book"] == "not answered (0 of 2; 2 cut off)"
+    assert row["asked"] == [{"by": "closed_book", "view": "nothing", "source": "", "right": 0, "of": 2, "cut": 2}]
 
 
 def test_one_piece_that_is_enough_is_a_shortcut(world: Any, tmp_path: Any) -> None:
