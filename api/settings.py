@@ -72,7 +72,11 @@ class Settings(BaseModel):
         default=False, description="Whether what is kept survives loss of power, and not only the death of a process."
     )
     concurrency: int = Field(default=16, ge=1, description="Rollouts in flight at once in this process.")
-    compile_workers: int = Field(default=1, ge=1, description="Compilations at work at once in this process.")
+    compile_workers: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that compile at once: whole compilations where it is one, else their shards.",
+    )
     max_task_bytes: int = Field(default=32 << 20, ge=1024, description="Longest single line of a task file, in bytes.")
     max_body_bytes: int = Field(
         default=16 << 20, ge=1024, description="Largest JSON body, in bytes. Streamed JSONL is bounded by line."

@@ -43,6 +43,10 @@ def compile_dataset(
         say(f"compilation {compilation['id']} of dataset {compilation['dataset']}")
         if wait:
             compilation = follow(client, compilation["id"])
+        if compilation["state"] == "succeeded":
+            of = f"/v1/datasets/{compilation['dataset']}/versions/{compilation['version']}"
+            for warning in client.get(f"{of}/files/manifest.json")["warnings"]:
+                say(f"warning: {warning}")
     if as_json:
         emit(compilation)
     elif wait and compilation["state"] == "succeeded":
