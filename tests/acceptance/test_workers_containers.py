@@ -10,13 +10,13 @@ from typing import Any
 import docker
 import pytest
 
-from api.service import open_service
+from api.service import label_of
 from api.settings import Settings
 from envs.swe.engine.options import SERVICE
 from envs.swe.make.folder import Edit, make_task_from_folder
 from rollout.blobs import FolderBlobs
 from rollout.store import Store
-from tests.acceptance.fleet import DEMO, Fleet, fleet, inline, until
+from tests.acceptance.fleet import DEMO, Fleet, completions, fleet, inline, until
 
 pytestmark = [pytest.mark.needs("redis", "docker"), pytest.mark.timeout(600)]
 ROLLOUTS = 3
@@ -49,12 +49,16 @@ def queue(it: Fleet, tasks: Path, base_url: str) -> str:
 
 def containers(it: Fleet) -> dict[str, int]:
     """This installation's containers by the rollout that owns them, whatever their state."""
-    with open_service(Settings(home=it.home)) as service:
-        label = service.label
+    return Counter(rollout for rollout, _, _ in listed(it))
+
+
+def listed(it: Fleet) -> list[tuple[str, str, str]]:
+    """Rollout, id and name of each."""
+    label = label_of(Settings(home=it.home))
     client = docker.from_env()
     try:
         found = client.containers.list(all=True, filters={"label": f"{SERVICE}={label}"}, ignore_removed=True)
-        return Counter(c.labels.get("trajc.rollout", "") for c in found)
+        return [(c.labels.get("trajc.rollout", ""), c.id, c.name) for c in found]
     finally:
         client.close()
 
@@ -96,3 +100,73 @@ def test_a_killed_worker_s_containers_are_removed_and_its_rollouts_are_done(site
         heir.process.send_signal(signal.SIGTERM)
         assert heir.process.wait(40) == 0
         assert containers(site) == {}
+
+
+def tool(command: str) -> dict[str, Any]:
+    return {"name": "bash", "arguments": {"command": command}}
+
+
+def test_a_container_goes_on_under_the_next_worker_unless_its_state_is_unknown(site: Fleet) -> None:
+    """Three rollouts when their worker is killed: one waits for the model, one is in the middle of a tool call, and one
+    waits for the model while its container dies as well."""
+    pace = [tool(f"echo {i} >> notes; count=$((count + 1)); echo $count") for i in range(6)]
+    moves = {
+        "waits": [*pace, {"name": "submit"}],
+        "calls": [tool("echo 0 >> notes"), tool("echo 1 >> notes; sleep 8"), {"name": "submit"}],
+        "dies": [*pace, {"name": "submit"}],
+    }
+    (task,) = inline(planted(site))
+    tasks = [{**task, "id": id, "question": f"{task['question']} ({id})"} for id in moves]
+    file, recording = site.home / "three.jsonl", site.home / "three-recording.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in tasks))
+    recording.write_text("".join(json.dumps({"task": id, "actions": m}) + "\n" for id, m in moves.items()))
+    oracle, base_url = site.oracle(file, "--recording", recording, "--latency", "1.5")
+    killed = site.worker(name="killed")
+    oracle.up()
+    killed.up()
+    wanted = {"environment": "swe", "model": "oracle", "base_urls": [base_url], "tasks": tasks}
+    run = str(site.post("/v1/runs", wanted)["id"])
+    with site.store() as store:
+        rollouts = {r.task_id: r.id for r in store.rollouts(run=run).items}
+
+        def journal(id: str) -> list[str]:
+            path = site.home / "journals" / f"{rollouts[id]}.1.jsonl"
+            return path.read_text().splitlines() if path.exists() else []
+
+        def at(id: str, last: str, turns: int) -> bool:
+            lines = journal(id)
+            return bool(lines) and last in lines[-1][:20] and sum('"index"' in line[:20] for line in lines) >= turns
+
+        until(
+            lambda: at("calls", "calling", 1) and at("waits", "standing", 1) and at("dies", "standing", 1),
+            "three ways",
+            pause=0.02,
+        )
+        killed.kill()
+        before = {rollout: id for rollout, id, _ in listed(site)}
+        client = docker.from_env()
+        client.containers.get(before[rollouts["dies"]]).kill()
+        client.close()
+        heir = site.worker(name="heir")
+        owned = f"trajc.owner.{rollouts['waits']}.2"
+        until(lambda: owned in {name for _, _, name in listed(site)}, "adopted")
+        assert {rollout: id for rollout, id, _ in listed(site)}[rollouts["waits"]] == before[rollouts["waits"]]
+        until(lambda: store.run(run).finished is not None, "done")
+        kept = {c.trajectory.task.id: c.trajectory for c in store.candidates(runs=[run])}
+        told = {id: [(mark.kind, mark.words) for mark in one.marks] for id, one in kept.items()}
+        n = {id: one.marks[0].at_call for id, one in kept.items()}
+        not_adopted = "turns were replayed; the session was not adopted:"
+        adopted = f"the session was adopted after {n['waits']} turns; none of its tool calls was made again"
+        assert told == {
+            "waits": [("adopted", adopted)],
+            "calls": [("resumed", f"1 {not_adopted} a tool call was under way, or nothing was noted of it")],
+            "dies": [("resumed", f"{n['dies']} {not_adopted} its container has ended")],
+        }
+        texts = [step.result.text for step in kept["waits"].steps[:-1]]
+        assert texts == [f"{i + 1}\n" for i in range(6)], "a variable of its shell counts on"
+        paid = completions(base_url)
+        assert {id: paid[id] - len(moves[id]) for id in moves} == {"waits": 1, "calls": 1, "dies": 1}, (
+            "the turns in flight"
+        )
+        assert not any(containers(site)), "what was not adopted is gone before the reaper comes"
+        assert heir.end(40.0) == 0
