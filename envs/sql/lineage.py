@@ -42,13 +42,13 @@ def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dic
     read: dict[str, set[str]] = {name: set() for name in tables}
     root = build_scope(qualified)
     for scope in root.traverse() if root else ():
-        for column in scope.columns:
-            source = scope.sources.get(column.table)
+        for column in [*scope.columns, *scope.table_columns]:
+            whole_row = isinstance(column, exp.TableColumn)
+            source = scope.sources.get(column.name if whole_row else column.text("table"))
             table = manifest.find(source.name) if isinstance(source, exp.Table) else None
             if isinstance(table, Table) and table.name in read:
-                spelled = next((c.name for c in table.columns if c.name.casefold() == column.name.casefold()), None)
-                if spelled:
-                    read[table.name].add(spelled)
+                wanted = column.name.casefold()
+                read[table.name] |= {c.name for c in table.columns if whole_row or c.name.casefold() == wanted}
     return {name: tuple(sorted(columns)) for name, columns in read.items()}
 
 

@@ -281,6 +281,6 @@ APPETITE = (
 
 
 def engine_attacks(every: int = 1) -> list[str]:
-    """The attacks, `{DATA}`, `{TMP}` and `{NET}` still in them; of the appetite, which takes seconds, one in `every`."""
+    """The attacks, `{DATA}`, `{TMP}` and `{NET}` still in them; of the appetite, which takes time, one in `every`."""
     # A line ends at a line feed alone: other line ends are part of some attacks.
     return [*(line for text in (OUTSIDE, PLACES) for line in text.split("\n") if line), *APPETITE[::every]]
