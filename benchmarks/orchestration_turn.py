@@ -30,7 +30,7 @@ from envs.errors import EnvironmentFailure
 from envs.score import Score, Submission
 from envs.task import Limits, Reference, Task
 from envs.tool import ToolResult, ToolSpec
-from rollout.client import Body, request_head
+from rollout.client import body_pieces, request_head
 from rollout.loop import run_agent
 from rollout.member import Endpoint
 from rollout.model import Conversation, Model, Reply
@@ -205,8 +205,7 @@ class Capturing:
         self.bodies: list[bytes] = []
 
     async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
-        body = Body(request_head("m", conversation, sampling), conversation.chunks)
-        self.bodies.append(b"".join(body.pieces()))
+        self.bodies.append(b"".join(body_pieces(request_head("m", conversation, sampling), conversation)))
         return await self.pool.complete(conversation, sampling)
 
 

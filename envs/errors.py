@@ -12,8 +12,7 @@
 What a model sends wrong is no error of ours: it is `envs.tool.MalformedCall` and goes back to the model.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import ClassVar, Literal
 
 FailureClass = Literal["model_error", "sandbox_error", "environment_error", "task_error", "worker_lost"]
@@ -40,12 +39,21 @@ class SandboxError(TrajcError):
     failure = "sandbox_error"
 
 
-@contextmanager
-def boundary(error: type[TrajcError], what: str) -> Iterator[None]:
-    """Name the part that failed: any exception that is not ours already leaves as `error`."""
-    try:
-        yield
-    except TrajcError:
-        raise
-    except Exception as e:
-        raise error(f"{what}: {type(e).__name__}: {e}") from e
+class boundary:
+    """`with boundary(error, what)` names the part that failed: any exception that is not ours already leaves as
+    `error`."""
+
+    __slots__ = ("_error", "_what")
+
+    def __init__(self, error: type[TrajcError], what: str) -> None:
+        self._error = error
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, TrajcError):
+            raise self._error(f"{self._what}: {type(error).__name__}: {error}") from error

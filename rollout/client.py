@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from yarl import URL
 
 from envs.retry_after import retry_after
 from rollout.answer import Answer, TransportError
-from rollout.model import CHUNK, Conversation, ModelRefused, Reply, TimeExceeded
+from rollout.model import Conversation, ModelRefused, Reply, TimeExceeded
 from rollout.reply import NoCompletion, failure, read_reply
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
 from rollout.transport import ConnectTimeout, Origin, Transport, header_safe
@@ -55,12 +55,15 @@ class ChatClient:
         user, password = url.user, url.password
         url = url.with_user(None).with_fragment(None)
         self._origin = Origin(url.raw_host or "", url.port or 0, url.scheme == "https")
-        self._path = (url / "chat/completions").raw_path_qs
         beside = url.parent if url.name == "v1" else url
         self._metrics_path = (beside / "metrics").raw_path_qs
         self._headers = b"Host: %s\r\n%s" % (
             (url.host_port_subcomponent or "").encode(),
             self._authorization(api_key, user, password),
+        )
+        self._post_head = b"POST %s HTTP/1.1\r\n%sContent-Type: application/json\r\n" % (
+            (url / "chat/completions").raw_path_qs.encode(),
+            self._headers,
         )
         self._secrets = tuple(s.encode() for s in (api_key, password) if s)
         self._timeouts = timeouts
@@ -94,7 +97,7 @@ class ChatClient:
         began = time.monotonic()
         try:
             async with asyncio.timeout(total if left is None else min(left, total)):
-                answer = await self._post(Body(head, conversation.chunks))
+                answer = await self._post(head, conversation)
         except ConnectTimeout:
             raise Trouble("connection", f"{self.endpoint}: no connection in {self._timeouts.connect:g} s") from None
         except TimeoutError:
@@ -112,9 +115,9 @@ class ChatClient:
         after = retry_after(answer.header(b"retry-after"), time.time())
         raise failure(status, self._scrubbed(answer.body), self.endpoint, after) from None
 
-    async def _post(self, body: "Body") -> Answer:
-        head = b"POST %s HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        return await self._ask(body.pieces(head % (self._path.encode(), self._headers, body.size)))
+    async def _post(self, head: bytes, conversation: Conversation) -> Answer:
+        whole = b"%sContent-Length: %d\r\n\r\n%s" % (self._post_head, body_size(head, conversation), head)
+        return await self._ask(body_pieces(whole, conversation))
 
     async def _ask(self, pieces: Iterable[bytes]) -> Answer:
         self._http = self._http or Transport()
@@ -179,24 +182,12 @@ def request_head(model: str, conversation: Conversation, sampling: dict[str, Any
 _TAIL = b"]}"
 
 
-class Body:
-    """A request's JSON: the head, the messages, the closing brackets. `size` in bytes."""
+def body_size(head: bytes, conversation: Conversation) -> int:
+    return len(head) + conversation.size + len(_TAIL)
 
-    def __init__(self, head: bytes, chunks: Sequence[bytes]) -> None:
-        self._head = head
-        self._chunks = tuple(chunks)
-        self.size = len(head) + sum(map(len, self._chunks)) + len(_TAIL)
 
-    def pieces(self, before: bytes = b"") -> Iterator[bytes]:
-        """The body behind what goes before it: large chunks as they are, small ones joined."""
-        held, size = [before, self._head], len(self._head)
-        for chunk in self._chunks:
-            if size + len(chunk) >= CHUNK and held:
-                yield b"".join(held)
-                held, size = [], 0
-            if len(chunk) >= CHUNK:
-                yield chunk
-            else:
-                held.append(chunk)
-                size += len(chunk)
-        yield b"".join((*held, _TAIL))
+def body_pieces(head: bytes, conversation: Conversation) -> Sequence[bytes]:
+    """The head, the messages, the closing brackets: what is large as it lies, what is small in one piece."""
+    if not conversation.joined:
+        return (b"".join((head, *conversation.loose, _TAIL)),)
+    return (head, *conversation.joined, b"".join((*conversation.loose, _TAIL)))

@@ -76,14 +76,17 @@ class Conversation:
         """The endpoint that served the last call, where this conversation's prefix cache is."""
         self.seconds_left: float | None = None
         """What the rollout's clock allows the next call, in seconds. Waiting for a slot does not count."""
-        self.chunks: list[bytes] = []
-        """The messages as wire JSON, which together are the inside of a JSON array. Old ones are joined into chunks of
-        `CHUNK` bytes or more, so that a long history is written as it lies."""
+        self.joined: list[bytes] = []
+        self.loose: list[bytes] = []
+        """The messages as wire JSON: both lists together are the inside of a JSON array. Old ones are joined into
+        chunks of `CHUNK` bytes or more, so that a long history is written as it lies."""
+        self.size = 0
+        """Bytes of both."""
         self.roles: list[str] = []
         """Each message's."""
         self.last = b""
-        """The last message as it stands in `chunks`: behind a comma, where it is not the first."""
-        self._joined, self._loose = 0, 0
+        """The last message as it stands there: behind a comma, where it is not the first."""
+        self._loose = 0
 
     def __len__(self) -> int:
         """How many messages there are."""
@@ -94,18 +97,21 @@ class Conversation:
         wire = orjson.dumps(message.wire(self.send_reasoning))
         # Joining also copies: orjson's own bytes hold on to several times their length.
         self.last = b"".join((b"," if self.roles else b"", wire))
-        self.chunks.append(self.last)
-        self._loose += len(wire)
+        self.loose.append(self.last)
+        self.size += len(self.last)
+        self._loose += len(self.last)
         if self._loose >= CHUNK:
-            self.chunks[self._joined :] = [b"".join(self.chunks[self._joined :])]
-            self._joined, self._loose = self._joined + 1, 0
+            self.joined.append(b"".join(self.loose))
+            self.loose.clear()
+            self._loose = 0
         self.roles.append(message.role)
         return len(self.roles) - 1
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """Read back from the chunks: without reasoning, unless that is sent."""
-        return tuple(Message.from_wire(wire) for wire in orjson.loads(b"[" + b"".join(self.chunks) + b"]"))
+        """Read back: without reasoning, unless that is sent."""
+        wires = orjson.loads(b"".join((b"[", *self.joined, *self.loose, b"]")))
+        return tuple(Message.from_wire(wire) for wire in wires)
 
     @cached_property
     def tools_json(self) -> bytes:
