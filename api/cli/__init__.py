@@ -6,9 +6,11 @@ from api.cli import (
     cancel_command,
     compile_commands,
     dataset_commands,
+    endpoint_commands,
     machine_commands,
     oracle_command,
     run_commands,
+    runs_commands,
     swe_commands,
     task_commands,
     worker_commands,
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(machine_commands.serve)
 app.command()(run_commands.run)
+app.add_typer(runs_commands.app, name="runs")
+app.add_typer(endpoint_commands.app, name="endpoints")
 app.command("compile")(compile_commands.compile_dataset)
 app.command()(cancel_command.cancel)
 app.command()(dataset_commands.verify)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from api.cli import progress_words
 from api.cli.accounts import in_words
-from api.cli.terminal import emit
+from api.cli.terminal import emit, printable
 from api.client import Client, ServiceError
 
 SHOWN = 2000
@@ -29,6 +30,8 @@ def show_run(client: Client, id: str, as_json: bool) -> None:
         emit({**run, "failures": failed})
         return
     print(in_words(run))
+    for line in progress_words.lines(run["progress"]):
+        print(line)
     for failure, rollouts in failed.items():
         print(f"{failure}: {run['accounts']['failed'][failure]}")
         for rollout in rollouts:
@@ -62,8 +65,3 @@ def show_message(message: dict[str, Any]) -> None:
 
 def cut(text: str, bound: int) -> str:
     return text if len(text) <= bound else f"{text[:bound]} ... {len(text) - bound} characters more"
-
-
-def printable(text: str) -> str:
-    """What an agent wrote may not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

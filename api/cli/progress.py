@@ -12,8 +12,8 @@ QUIET_SECONDS = 5.0
 
 
 @contextmanager
-def bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields `tell(done, total)`, both in `unit`."""
+def bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
+    """Yields `tell(done, total)`, both in `unit`; a third argument are words on how it goes."""
     if not sys.stderr.isatty():
         with _lines(title, unit) as tell:
             yield tell
@@ -22,20 +22,21 @@ def bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    words = TextColumn("{task.fields[words]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn(), words)
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(title, total=None, words="")
+        yield lambda done, total, words="": progress.update(task, completed=done, total=total, words=words)
 
 
 @contextmanager
-def _lines(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def _lines(title: str, unit: str) -> Iterator[Callable[..., None]]:
     last = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, total: int, words: str = "") -> None:
         nonlocal last
         if time.monotonic() - last >= QUIET_SECONDS:
             last = time.monotonic()
-            say(f"{title}: {done} of {total} {unit}")
+            say(f"{title}: {done} of {total} {unit}" + (f"; {words}" if words else ""))
 
     yield tell

@@ -26,6 +26,9 @@ def run(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
     sampling: Annotated[str | None, typer.Option(help="Further sampling parameters, a JSON object.")] = None,
     max_turns: Annotated[int | None, typer.Option(min=1, help="In place of the tasks' own limit.")] = None,
+    calls_at_once: Annotated[
+        int | None, typer.Option(min=1, help="Model calls in flight at once, over all processes.")
+    ] = None,
     max_attempts: Annotated[int, typer.Option(min=1, help="Of a rollout, before a class of failure stands.")] = 3,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     recipe: Annotated[
@@ -44,6 +47,8 @@ def run(
         fail("which model? name one with --model, or set TRAJC_MODEL", 2)
     spec |= {"base_urls": base_url or [], "max_attempts": max_attempts}
     spec["sampling"] = sampling_of(sampling, temperature)
+    if calls_at_once is not None:
+        spec["calls_at_once"] = calls_at_once
     if max_turns is not None:
         spec["limits"] = {"max_turns": max_turns}
     with plain_errors(), connect(known, url) as client:
@@ -114,12 +119,14 @@ def sampling_of(text: str | None, temperature: float | None) -> dict[str, Any]:
 def follow(client: "Client", id: str) -> Any:
     """Until the run is done. The counts come from the service's database."""
     from api.cli.progress import bar
+    from api.cli.progress_words import pace
 
     with bar(id, "rollouts") as tell:
         while True:
             run = client.get(f"/v1/runs/{id}")
             accounts = run["accounts"]
-            tell(accounts["submitted"] - accounts["queued"] - accounts["running"], accounts["submitted"])
+            ended = accounts["submitted"] - accounts["queued"] - accounts["running"]
+            tell(ended, accounts["submitted"], pace(run["progress"]))
             if run["done"]:
                 return run
             time.sleep(POLL_SECONDS)

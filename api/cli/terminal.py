@@ -20,6 +20,11 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
+def printable(text: str) -> str:
+    """What an agent or a server wrote may not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 def fail(words: str, code: int = 1) -> NoReturn:
     say(f"trajc: {words}")
     raise typer.Exit(code)

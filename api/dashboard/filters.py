@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from api.numbers import duration as in_units
+from api.numbers import thousands
 from envs.errors import FailureClass
 from rollout.accounts import Accounts
 from rollout.runs import Run
@@ -52,11 +54,6 @@ def run_state(run: Run) -> str:
     return "under way" if run.sealed else "open"
 
 
-def thousands(value: int) -> str:
-    """1234567 -> 1 234 567, with thin spaces that do not break."""
-    return f"{value:,}".replace(",", "\u202f")
-
-
 def moment(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -69,6 +66,21 @@ def ago(seconds: float | None) -> str:
         if passed >= length:
             return f"{int(passed // length)} {unit} ago"
     return f"{int(passed)} s ago"
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most: `0.42 s`, `3 min 20 s`."""
+    return "" if seconds is None else in_units(seconds)
+
+
+def rate(per: float) -> str:
+    """Digits as far as they mean something: 0, 0.37, 4.2, 1 280."""
+    return f"{per:.2g}" if per < 10 else thousands(round(per))
+
+
+def endpoint_colour(state: str) -> str:
+    """The class of the dot before an endpoint's state."""
+    return {"well": "succeeded", "failing": "failed", "trying": "cancelled", "resting": "running"}.get(state, "queued")
 
 
 def cut(text: str, bound: int) -> str:
@@ -87,5 +99,8 @@ FILTERS = {
     "moment": moment,
     "ago": ago,
     "cut": cut,
+    "duration": duration,
+    "rate": rate,
+    "endpoint_colour": endpoint_colour,
     "compact": compact,
 }

@@ -16,6 +16,7 @@ from api.dashboard.rollout_page import rollout_page, whole_message
 from api.dataset_files import folder_of
 from api.examples import list_examples
 from api.routes.datasets import rollout_of
+from api.routes.endpoints import remove as remove_endpoint
 from api.routes.parts import Cursor, TheService
 from api.service import Service
 from envs.errors import FailureClass
@@ -93,6 +94,17 @@ async def message(id: str, index: int, service: TheService) -> Response:
     return PlainTextResponse(await asyncio.to_thread(whole_message, service, id, index))
 
 
+@router.get("/endpoints")
+async def endpoints(service: TheService) -> Response:
+    return await page("endpoints.html", endpoints_page, service)
+
+
+@router.post("/endpoints/remove")
+async def remove(service: TheService, base_url: str, run: str = "") -> Response:
+    await asyncio.to_thread(remove_endpoint, service, base_url, run or None)
+    return RedirectResponse("/endpoints", 303)
+
+
 @router.get("/datasets")
 async def datasets(service: TheService) -> Response:
     return await page("datasets.html", datasets_page, service)
@@ -129,13 +141,20 @@ def total(runs: Sequence[Run]) -> Accounts:
 def run_page(service: Service, id: str) -> dict[str, Any]:
     run = service.store.run(id)
     filters = {"run": id, "status": "", "failure": "", "environment": ""}
+    progress = service.store.progress(id)
     actions = ("resume" if run.paused else "pause", "cancel", *(() if run.sealed else ("seal",)))
     return {
         "run": run,
+        "progress": progress,
+        "uses": progress.endpoints,
         "failures": failures_of(service, run),
         "actions": actions,
         **rollout_table(service, filters, None),
     }
+
+
+def endpoints_page(service: Service) -> dict[str, Any]:
+    return {"uses": service.store.endpoint_uses(), "entries": service.store.endpoint_entries()}
 
 
 def failures_of(service: Service, run: Run) -> list[dict[str, Any]]:
