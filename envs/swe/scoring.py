@@ -12,7 +12,7 @@ from envs.swe.patch import split, touched
 from envs.swe.report import Reporter
 from envs.swe.sandbox import Sandbox, Sandboxes, SandboxSpec
 from envs.swe.scope import kept_part
-from envs.swe.testlog import is_pytest, parser_for
+from envs.swe.testlog import cut_ids, is_pytest, parser_for
 from envs.swe.world import SweReference
 
 SCORER = "swe_tests"
@@ -108,7 +108,8 @@ async def run_tests(
     if reporter is None:
         return Checked(parser_for(reference.test_command)(log, output.code, asked), log, output.code, timed_out)
     report = await reporter.read(sandbox)
-    return Checked(report.outcomes, log, output.code, timed_out, report.replaced)
+    outcomes = {**report.outcomes, **cut_ids(report.outcomes, asked)}
+    return Checked(outcomes, log, output.code, timed_out, report.replaced)
 
 
 def verdict(checked: Checked, reference: SweReference, aside: str = "") -> Score:

@@ -6,9 +6,10 @@ that the log names. What is not named did not run.
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 Outcome = Literal["passed", "failed", "error", "skipped"]
+Word = TypeVar("Word", bound=str)
 Parser = Callable[[str, int | None, Collection[str]], dict[str, Outcome]]
 
 SUMMARY = "short test summary info"
@@ -64,17 +65,18 @@ def pytest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str,
         # Only a test that passed is named without words after it.
         id = rest.strip() if word == "PASSED" else _pytest_id(rest, asked)
         found[id] = _worse(outcome, found.get(id))
-    return found | _cut_ids(found, asked)
+    return found | cut_ids(found, asked)
 
 
-def _cut_ids(found: Mapping[str, Outcome], asked: Collection[str]) -> dict[str, Outcome]:
-    """SWE-bench's lists cut an id at its first space: what is asked so stands for every test whose id begins so."""
-    cut: dict[str, Outcome] = {}
+def cut_ids(found: Mapping[str, Word], asked: Collection[str]) -> dict[str, Word]:
+    """SWE-bench's lists cut an id at its first space: what is asked so stands for every test whose id begins so, and
+    passed if they all did."""
+    cut: dict[str, Word] = {}
     wanted = set(asked) - found.keys()
     for id, outcome in found.items():
         short = id.partition(" ")[0]
-        if short in wanted:
-            cut[short] = _worse(outcome, cut.get(short))
+        if short in wanted and cut.get(short, "passed") == "passed":
+            cut[short] = outcome
     return cut
 
 

@@ -118,8 +118,8 @@ RUN chmod -R a+rx /opt/miniconda3 && chown -R root /testbed && cd /testbed && gi
 """
 CONTEXT = {
     "Dockerfile": DOCKERFILE,
-    "conda/bin/activate": b'export CONDA_DEFAULT_ENV="$1" PATH="/opt/miniconda3/envs/$1/bin:$PATH"\n',
-    "conda/envs/testbed/bin/python3": b'#!/bin/sh\nPYTHONPATH=/opt/miniconda3/lib exec /usr/bin/python3 "$@"\n',
+    "conda/bin/activate": b'export BASE=/opt/miniconda3 CONDA_DEFAULT_ENV="$1"; export PATH="$BASE/envs/$1/bin:$PATH"\n',
+    "conda/envs/testbed/bin/python3": b'#!/bin/sh\nPYTHONPATH="$BASE/lib:$PYTHONPATH" exec /usr/bin/python3 "$@"\n',
     "conda/lib/only_in_env.py": b"factor = 3\n",
     "files/scale.py": BROKEN.encode(),
     "files/tests/test_scale.py": b"def test_old():\n    from scale import scaled\n    assert scaled(0) >= 0\n",
