@@ -236,7 +236,7 @@ class Pool:
             member.queue.append(waiter)
             return
         self._stranded.append((self._clock(), waiter))
-        asyncio.get_running_loop().call_later(self._patience, self._give_up)
+        asyncio.get_running_loop().call_later(self._patience_since(self._clock()), self._give_up)
 
     def _dispatch(self) -> None:
         """Fill every free slot that somebody waits for."""
@@ -277,14 +277,17 @@ class Pool:
         self._stranded = deque(s for s in self._stranded if s[1] is not waiter)
 
     def _give_up(self) -> None:
-        now, patience = self._clock(), self._patience
-        while self._stranded and now - self._stranded[0][0] >= patience * 0.999:
+        while self._stranded and self._patience_since(self._stranded[0][0]) <= 0.001:
             waiter = self._stranded.popleft()[1]
             if not waiter.done():
                 waiter.set_exception(self._nobody())
         if self._stranded:  # somebody answered meanwhile: there is reason to wait longer
-            left = patience - (now - self._stranded[0][0])
-            asyncio.get_running_loop().call_later(left, self._give_up)
+            asyncio.get_running_loop().call_later(self._patience_since(self._stranded[0][0]), self._give_up)
+
+    def _patience_since(self, waiting: float) -> float:
+        """Seconds left to wait for who waits since then; all of a pool that never answered have waited alike."""
+        since = waiting if self._answered or self._cold_since is None else min(waiting, self._cold_since)
+        return since + self._patience - self._clock()
 
     def _usual(self) -> float:
         """Seconds that a call takes anywhere in the pool; 1 before the first one."""

@@ -123,6 +123,38 @@ async def test_no_endpoint_well_ends_in_model_error_after_patience(serve: Any) -
         assert pool.stranded == 0
 
 
+DEAD = "http://127.0.0.1:9/v1"
+
+
+async def test_a_dead_endpoint_that_never_answered_is_given_up_quickly() -> None:
+    """Not tried for minutes: perhaps its address is wrong."""
+    policy = Policy(cold=0.3, patience=60, breaker=Breaker(threshold=2, cooldown=0.1))
+    heard: list[str] = []
+    async with Transport() as http, Pool("m", [Endpoint(DEAD)], http=http, policy=policy, backoff=BACKOFF) as pool:
+        for _ in range(2):
+            async with asyncio.timeout(5):
+                with pytest.raises(ModelError, match=rf"no endpoint of m answers \({DEAD}: .*\); start it, or name"):
+                    await pool.complete(talk(), {}, lambda url, _: heard.append(url))
+    assert 2 <= len(heard) <= 10
+    assert set(heard) == {DEAD}
+
+
+async def test_an_endpoint_that_answered_before_is_waited_for_while_it_restarts(serve: Any) -> None:
+    server = await serve(answering(), refusing(503), refusing(503), refusing(503), answering("back"))
+    policy = Policy(cold=0.01, patience=60, breaker=Breaker(threshold=2, cooldown=0.1))
+    async with Transport() as http, pool_of(http, server, policy=policy, backoff=Backoff(base=0.01)) as pool:
+        assert [(await pool.complete(talk(), {})).content for _ in range(2)] == ["hi", "back"]
+
+
+async def test_a_dead_endpoint_beside_a_slow_one_that_has_not_answered_yet_costs_nothing(serve: Any) -> None:
+    slow = await serve(answering("slow", after=0.5))
+    policy = Policy(cold=0.05, patience=60, breaker=Breaker(threshold=1, cooldown=30))
+    endpoints = [Endpoint(DEAD), Endpoint(slow.base_url)]
+    async with Transport() as http, Pool("m", endpoints, http=http, policy=policy, backoff=BACKOFF) as pool:
+        calls = (pool.complete(talk(str(i)), {}) for i in range(6))
+        assert {reply.content for reply in await asyncio.gather(*calls)} == {"slow"}
+
+
 async def test_a_lone_hung_endpoint_ends_in_model_error(serve: Any) -> None:
     server = await serve(hang)
     async with Transport() as http, pool_of(http, server, timeouts=Timeouts(total=0.1)) as pool:
