@@ -80,7 +80,8 @@ def take_step(
         told.now()
         recipe = parse_recipe(compilation.recipe)
         asker = told.asker = QueuedAsker(store, blobs, scorers, told.pause, told.id) if recipe.asked else None
-        work = Work(store, blobs, datasets, folder, recipe, told, asker)
+        known = FileRenderings(renderings_file(datasets))
+        work = Work(store, blobs, folder, recipe, told, asker, known)
         if step.shard is None and not step.publish:
             work.plan(alone)
         elif step.shard is not None:
@@ -115,11 +116,11 @@ class Work:
 
     store: Store
     blobs: FolderBlobs
-    datasets: Path
     folder: Path
     recipe: Recipe
     told: Told
     asker: QueuedAsker | None
+    known: FileRenderings
 
     def plan(self, alone: bool) -> None:
         plan = Plan(self.folder)
@@ -147,7 +148,7 @@ class Work:
             candidates(self.store, plan.ids(number)),
             self.blobs,
             plan.shard(number),
-            FileRenderings(renderings_file(self.datasets)),
+            self.known,
             self.told.progress,
             self.asker,
             Siblings(self.siblings) if wants_siblings(self.recipe) else None,
@@ -155,15 +156,14 @@ class Work:
 
     def order_publication(self) -> None:
         """Of two shards that end at once each stands before it looks, so one of them sees all."""
-        plan = Plan(self.folder)
-        if len(plan.done) == plan.shards:
+        if Plan(self.folder).whole:
             self.order({"publish": {"publish": True}})
 
     def publish(self) -> None:
-        plan, known = Plan(self.folder), FileRenderings(renderings_file(self.datasets))
-        done = publish(self.recipe, plan.done, self.blobs, self.folder.parent, self.folder, known)
-        if done.accounts.selected != sum(len(plan.ids(n)) for n in range(plan.shards)):
+        plan = Plan(self.folder)
+        if not plan.whole:
             raise CompileError("shards are missing: compile again")
+        done = publish(self.recipe, plan.done, self.blobs, self.folder.parent, self.folder, self.known)
         self.store.publish(self.told.id, done.name, done.version, done.manifest, done.accounts.model_dump())
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -68,11 +68,11 @@ the same, takes it from the store. A new version of a scorer judges kept replies
 ## Distractors
 
 What the agent met and did not need comes first: pages opened and files inspected (tier 1), then pages listed and never
-opened (tier 2). `siblings` adds what other trajectories of the same compilation met: other
-attempts at the same question (tier 3), then any over the same corpus, repository or database (tier 4). They fill an
-example up to `fill_tokens`, or up to the budget; evidence always stands. A page that holds a right answer (of more
-than three characters) is not taken from a sibling, nor is a gold document; files and tables are taken by name, as they are in the task's own tree or
-database, so that a later commit's mended file never stands beside the bug.
+opened (tier 2). `siblings` adds what other trajectories of the same compilation met: other attempts at the same
+question (tier 3), then any over the same corpus, repository or database (tier 4). They fill an example up to
+`fill_tokens`, or up to the budget; evidence always stands. A page that holds a right answer (of more than three
+characters) is not taken from a sibling, nor is a gold document; files and tables are taken by name, as they are in the
+task's own tree or database, so that a later commit's mended file never stands beside the bug.
 
 ```yaml
 runs: [run_01jd2x]
@@ -96,7 +96,8 @@ the size of that cluster. Siblings and popular distractors make such clusters; `
 stand on both sides and looks at needed documents alone.
 
 Files of train and validation are `*-train*` and `*-validation*`, and in the released form `<config>_data.jsonl` and
-`<config>_validation.jsonl`; `datasets.load_dataset` gives both splits, and `trajc verify` looks for what stands in both.
+`<config>_validation.jsonl`; `datasets.load_dataset` gives both splits, and `trajc verify` looks for what stands in
+both.
 
 ## How a compilation is done
 

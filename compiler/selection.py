@@ -5,10 +5,10 @@ divided into train and validation where the recipe asks for it. The index lies i
 a SQLite file of the temporary folder, so that memory does not grow with the dataset.
 """
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -173,20 +173,11 @@ class Selection:
 
         Its split is what the recipe asks for; the task's own where it asks for none.
         """
-        with ExitStack() as stack:
-            files = [
-                tuple(stack.enter_context(open(shard / name, "rb")) for name in ("examples.jsonl", "turns.jsonl"))
-                for shard in self._shards
-            ]
-            query = "SELECT shard, offset, length, turns_at, turns, split FROM entries WHERE reason IS NULL"
-            for shard, offset, length, turns_at, turns, split in self._db.execute(
-                f"{query} ORDER BY config, split, key"
-            ):
-                examples, baseline = files[shard]
-                examples.seek(offset)
-                baseline.seek(turns_at)
-                example = Example.model_validate_json(examples.read(length))
-                yield example if split is None else example.model_copy(update={"split": split}), baseline.read(turns)
+        query = "SELECT shard, offset, length, turns_at, turns, split FROM entries WHERE reason IS NULL"
+        for shard, offset, length, turns_at, turns, split in self._db.execute(f"{query} ORDER BY config, split, key"):
+            example = Example.model_validate_json(_part(self._shards[shard] / "examples.jsonl", offset, length))
+            baseline = _part(self._shards[shard] / "turns.jsonl", turns_at, turns)
+            yield example if split is None else example.model_copy(update={"split": split}), baseline
 
     def drops(self) -> Iterator[Drop]:
         query = "SELECT trajectory, stage, reason, words FROM drops ORDER BY trajectory, stage, reason"
@@ -199,6 +190,14 @@ class Selection:
     def count(self, table: str) -> int:
         """Rows of `trajectories` (selected) or `entries` (built)."""
         return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def _part(path: Path, offset: int, length: int) -> bytes:
+    """Opened each time: there may be more shards than a process may hold files open."""
+    if not length:
+        return b""
+    with open(path, "rb", buffering=0) as file:
+        return os.pread(file.fileno(), length, offset)
 
 
 def _bands_of(wanted: NearDuplicates | None, config: str, answer: str, question: str, sketch: str) -> list[str]:

@@ -119,6 +119,11 @@ class Plan:
         return self.folder / f"shard-{number:05d}"
 
     @property
+    def whole(self) -> bool:
+        """Whether every shard stands. The last are looked at first: they are begun last."""
+        return all(self.shard(n).joinpath("done.json").exists() for n in reversed(range(self.shards)))
+
+    @property
     def done(self) -> list[Path]:
         """The shards that stand whole, in order."""
         return [path for n in range(self.shards) if (path := self.shard(n)).joinpath("done.json").exists()]
