@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from compiler.verify_asked import asked_faults
 from compiler.verify_formats import checks, format_rows, target
 from compiler.verify_render import Recount, conversation, defused, recounter, rendered
 from compiler.verify_split import Apart, Stem, stems
@@ -184,6 +185,7 @@ class _Rows:
                 yield f"piece {piece['source']}: {what}"
         if row["reasoning"] is None and row["answer"] != defused(row["ground_truth"]):
             yield "the answer is not the neutralised ground truth"
+        yield from asked_faults(row, self._recipe)
         yield from self._counts(row)
 
     def _piece(self, piece: dict[str, Any], prompt: bytes) -> Iterator[str]:

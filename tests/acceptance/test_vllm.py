@@ -50,3 +50,23 @@ def test_a_weak_model_behind_a_real_vllm_ends_every_rollout_in_a_state(new_trajc
         assert trajectory.stop is not None
         assert all(call.output_token_ids and call.endpoint for call in trajectory.calls)
         assert [m.role for m in trajectory.messages[:2]] == ["system", "user"]
+
+
+def test_what_a_weak_teacher_says_is_wrong_and_breaks_nothing(new_trajc: Callable) -> None:
+    """Prompts too long for it, replies that are cut off, no rows at all: each is a sample that is not right."""
+    trajc = new_trajc()
+    trajc("tasks", "load-db", "ferries", DEMO / "sql" / "ferries")
+    tasks = DEMO / "sql" / "tasks.jsonl"
+    asked = {"model": "smollm2", "base_urls": [os.environ["TRAJC_TEST_VLLM"]], "sampling": {"max_tokens": 40}}
+    with trajc.oracle(tasks) as solver, trajc.serving(concurrency="8"):
+        run = trajc.json("run", tasks, "--env", "sql", "--model", "oracle", "--base-url", solver)["id"]
+        recipe = {"runs": [run], "include_oracle": True, "target": "teacher", "teacher": asked, "closed_book": asked}
+        file = trajc.home / "weak.json"
+        file.write_text(json.dumps(recipe))
+        done = trajc.json("compile", file)
+        again = trajc.json("compile", file, "--estimate")
+    accounts = done["accounts"]
+    assert (done["state"], accounts["selected"]) == ("succeeded", 8)
+    assert accounts["published"] + sum(accounts["trajectories_dropped"].values()) == 8
+    assert set(accounts["trajectories_dropped"]) <= {"teacher_never_right", "closed_book"}
+    assert [one["calls"] - one["kept"] for one in again["asked"].values()] == [0, 0]
