@@ -1,7 +1,7 @@
 """Whether a bug is a task: its tests run in fresh sandboxes, twice, several bugs at once and never more than asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -62,7 +62,17 @@ class Trial:
         second = await self.suite.run(self.sandboxes, files, tests, self.good)
         if tuple(id for id in self.good if second.outcomes.get(id) != "passed") != broken:
             return Dropped("flaky")
+        if len(bug) > 1 and not await self._all_show(bug, tests):
+            return Dropped("no test fails for one of several bugs")
         return Kept(bug, files, broken, first.log)
+
+    async def _all_show(self, bug: Bug, tests: Sequence[str]) -> bool:
+        """Whether each bug breaks a test by itself: one that no test notices need not be mended."""
+        for one in bug:
+            alone = await self.suite.run(self.sandboxes, planted(self.package.files, (one,)), tests, self.good)
+            if set(passed(alone)).issuperset(self.good):
+                return False
+        return True
 
 
 async def in_order(work: Iterable[Callable[[], Awaitable[T]]], parallel: int) -> AsyncGenerator[T, None]:

@@ -118,7 +118,7 @@ RUN chmod -R a+rx /opt/miniconda3 && chown -R root /testbed && cd /testbed && gi
 """
 CONTEXT = {
     "Dockerfile": DOCKERFILE,
-    "conda/bin/activate": b'export BASE=/opt/miniconda3 CONDA_DEFAULT_ENV="$1"; export PATH="$BASE/envs/$1/bin:$PATH"\n',
+    "conda/bin/activate": b"export BASE=/opt/miniconda3 CONDA_DEFAULT_ENV=$1\nPATH=$BASE/envs/$1/bin:$PATH\n",
     "conda/envs/testbed/bin/python3": b'#!/bin/sh\nPYTHONPATH="$BASE/lib:$PYTHONPATH" exec /usr/bin/python3 "$@"\n',
     "conda/lib/only_in_env.py": b"factor = 3\n",
     "files/scale.py": BROKEN.encode(),
