@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from typing import Protocol
 
 from envs.blobs import BlobStore
 from envs.errors import TaskError
+from envs.frozen import content_hash
 from envs.swe.make.folder import assemble
 from envs.swe.make.issue import issue_text
 from envs.swe.make.plan import Bug, plan
 from envs.swe.make.sdist import Package, package_of
+from envs.swe.make.source import Change
 from envs.swe.make.suite import Suite, steady
 from envs.swe.make.trial import Dropped, Kept, Trial, in_order
 from envs.swe.sandbox import Sandboxes
@@ -101,11 +103,17 @@ async def make_tasks(
     work = (partial(_attempt, trial, proposal, issue_source or Observations()) for proposal in proposals)
     kept: list[tuple[Kept, str]] = []
     dropped: Counter[str] = Counter()
+    seen: set[frozenset[tuple[str, Change]]] = set()
     async with aclosing(in_order(work, parallel)) as outcomes:
         async for outcome in outcomes:
             if isinstance(outcome, Dropped):
                 dropped[outcome.reason] += 1
                 continue
+            change = frozenset((mutant.path, mutant.change) for mutant in outcome[0].bug)
+            if change in seen:
+                dropped["the same bug again"] += 1
+                continue
+            seen.add(change)
             kept.append(outcome)
             say(f"{len(kept)} of {count}: {outcome[0].bug[0].operator}, {len(outcome[0].broken)} tests fail")
             if len(kept) == count:
@@ -114,7 +122,7 @@ async def make_tasks(
         package=package.name,
         version=package.version,
         healthy_tests=len(good),
-        tasks=tuple(_task(trial, one, issue, n, seed, blobs, limits) for n, (one, issue) in enumerate(kept)),
+        tasks=tuple(_task(trial, one, issue, blobs, limits) for one, issue in kept),
         bugs=tuple(one.bug for one, _ in kept),
         tried=len(kept) + dropped.total(),
         dropped=dict(sorted(dropped.items())),
@@ -136,15 +144,15 @@ async def _attempt(trial: Trial, proposal: Proposal, issues: IssueSource) -> tup
     return issue if isinstance(issue, Dropped) else (kept, issue)
 
 
-def _task(
-    trial: Trial, kept: Kept, issue: str, n: int, seed: int, blobs: BlobStore, limits: Limits | None
-) -> tuple[Task, Reference]:
+def _task(trial: Trial, kept: Kept, issue: str, blobs: BlobStore, limits: Limits | None) -> tuple[Task, Reference]:
+    """Its id is made of what it is: the same bug and words have the same one, however they were come by."""
     package = trial.package
+    digest = content_hash([*([m.path, *astuple(m.change)] for m in kept.bug), issue])
     return assemble(
         package.files,
         kept.files,
         blobs,
-        id=f"swe-{package.name.lower()}-{package.version}-s{seed}-{n:03}",
+        id=f"swe-{package.name.lower()}-{package.version}-{digest[:10]}",
         issue=issue,
         fail_to_pass=kept.broken,
         pass_to_pass=[id for id in trial.good if id not in set(kept.broken)],

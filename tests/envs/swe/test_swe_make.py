@@ -2,6 +2,7 @@
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,15 @@ from envs.environment import Site
 from envs.errors import TaskError
 from envs.score import Submission
 from envs.swe.environment import SweEnvironment
+from envs.swe.gitdir import File
 from envs.swe.make.issue import issue_text
+from envs.swe.make.mutate import Mutant
 from envs.swe.make.package import make_tasks
 from envs.swe.make.plan import plan, planted
-from envs.swe.make.sdist import read_archive
+from envs.swe.make.sdist import Package, read_archive
+from envs.swe.make.source import Change
+from envs.swe.make.trial import Kept, Trial
+from envs.swe.scoring import Checked
 from envs.swe.world import SweReference
 from tests.envs.swe.tiny import ARCHIVE, write_archive
 
@@ -135,3 +141,48 @@ async def test_a_package_that_is_not_there_is_one_sentence(tmp_path: Path) -> No
         await make_tasks("no such; package", None, MemoryBlobs())  # type: ignore[arg-type]
     with pytest.raises(TaskError, match=r"missing\.tar\.gz cannot be read"):
         await make_tasks(str(tmp_path / "missing.tar.gz"), None, MemoryBlobs())  # type: ignore[arg-type]
+
+
+class Played:
+    """Sandboxes are not needed to see what a trial makes of the tests' outcomes: a suite that knows which lines of
+    the source break which tests."""
+
+    def __init__(self, *, flaky: bool = False) -> None:
+        self.flaky = flaky
+        self.runs = 0
+
+    async def run(self, _sandboxes: object, files: dict[str, File], *_: object) -> Checked:
+        self.runs += 1
+        source = files["src/tiny/__init__.py"].data
+        outcomes = {
+            "t.py::low": "failed" if b"value < low" not in source else "passed",
+            "t.py::high": "failed" if b"value > high" not in source else "passed",
+            "t.py::ok": "failed" if self.flaky and self.runs % 2 else "passed",
+            "t.py::fine": "passed",
+        }
+        return Checked(outcomes, "", 1, timed_out=False)
+
+
+def mutant(package: Package, old: bytes, new: str, function: str) -> Mutant:
+    path = "src/tiny/__init__.py"
+    begin = package.files[path].data.index(old)
+    return Mutant(path, "by hand", 1, function, Change(begin, begin + len(old), new))
+
+
+async def test_a_trial_keeps_what_shows_itself_twice_and_counts_the_rest(archive: Path) -> None:
+    package = read_archive(archive)
+    low = mutant(package, b"value < low", "value <= low", "clamp")
+    high = mutant(package, b"value > high", "value >= high", "other")
+    unseen = mutant(package, b"max(values)", "min(values)", "spread")
+    good = ("t.py::fine", "t.py::high", "t.py::low", "t.py::ok")
+
+    async def tried(*bug: Mutant, flaky: bool = False) -> object:
+        suite: Any = Played(flaky=flaky)
+        kept = await Trial(package, None, suite, good).run(bug)  # type: ignore[arg-type]
+        return kept.broken if isinstance(kept, Kept) else kept.reason
+
+    assert await tried(low) == ("t.py::low",)
+    assert await tried(low, high) == ("t.py::high", "t.py::low")
+    assert await tried(unseen) == "no test fails"
+    assert await tried(low, unseen) == "no test fails for one of several bugs"
+    assert await tried(low, flaky=True) == "flaky"
