@@ -231,6 +231,20 @@ def test_only_what_the_recipe_would_select_is_prepared(service: Service, select:
     assert prepare(service.store, service.blobs, service.settings.datasets, order) == looked
 
 
+def test_a_teacher_is_asked_while_the_run_goes_on(service: Service) -> None:
+    """Once for each example, in no hurry: the job does not wait for replies."""
+    run = Running(service, 3)
+    run.finish(0, 1)
+    ids = [row.id for row in service.store.trajectories(runs=[run.id]).items]
+    recipe = Recipe.model_validate({"runs": [run.id], "target": "teacher", "teacher": {"model": "t", "samples": 2}})
+    order = {"run": run.id, "recipe": recipe.model_dump(mode="json"), "trajectories": ids}
+    given = (service.store, service.blobs, service.settings.datasets, order)
+    for _ in range(2):
+        assert prepare(*given, scorers={"search": "s"}) == 2
+    asked = service.store.claim("w", ("generation",), 100, service.store.now(), 60)
+    assert sorted(claim.payload["trajectory"] for claim in asked) == sorted([*ids, *ids])
+
+
 def test_siblings_that_finish_later_are_in_the_bytes_all_the_same(service: Service, tmp_path: Path) -> None:
     run = Running(service, 3)
     run.finish(0)
