@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -28,6 +29,8 @@ GROUP = "root:x:0:\nagent:x:1000:\n"
 BOUNDED = 'ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
 READ_SIZE = 1 << 16
 KILL_SECONDS = 10.0
+INODE_BYTES = 1024
+"""What each file counts for beside its bytes."""
 
 
 class BubblewrapSandboxes:
@@ -191,14 +194,16 @@ def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: 
         elif path.is_dir():
             argv += ["--ro-bind", str(path), f"/{name}"]
     argv += ["--ro-bind", str(folder / "passwd"), "/etc/passwd", "--ro-bind", str(folder / "group"), "/etc/group"]
-    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--dir", "/var/lib", "--dir", "/home"]
-    argv += ["--size", str(bounds.shared_memory_bytes), "--tmpfs", "/dev/shm"]
+    argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/var/lib", "--dir", "/home"]
+    # What is written below these is the machine's memory.
+    for name in ("/run", "/dev/shm"):
+        argv += ["--size", str(bounds.shared_memory_bytes), "--tmpfs", name]
     argv += ["--bind", str(folder / "tmp"), "/tmp", "--bind", str(folder / "home"), "/home/agent"]
     if (folder / "tree" / "var/lib/trajc").is_dir():
         argv += ["--ro-bind", str(folder / "tree" / "var/lib/trajc"), "/var/lib/trajc"]
     if spec.workdir != "/home/agent":
         argv += ["--bind", str(folder / "tree" / spec.workdir.strip("/")), spec.workdir]
-    return [*argv, "--remount-ro", "/"]
+    return [*argv, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 def _furnish(folder: Path, spec: SandboxSpec, outer: int | None) -> None:
@@ -226,20 +231,19 @@ def _member(member: tarfile.TarInfo, _path: str) -> tarfile.TarInfo:
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(f"{parent}/{name}").st_blocks * 512
-    return total
+    """By `du`, which no depth of folders ends and no link put in a folder's place leads out. Files without a byte
+    use up a disk as well."""
+    kept = [_du(folder, how) for how in ("--block-size=1", "--inodes")]
+    return kept[0] + kept[1] * INODE_BYTES
+
+
+def _du(folder: Path, how: str) -> int:
+    done = subprocess.run(["du", "-s", how, str(folder)], capture_output=True, check=False)
+    number = done.stdout.split(b"\t")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _erase(folder: Path) -> None:
-    """Also folders that the agent closed to everybody."""
-    for parent, folders, _ in os.walk(folder):
-        for name in folders:
-            path = f"{parent}/{name}"
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Also folders that the agent closed to everybody, and folders as deep as no path is long."""
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", str(folder)], capture_output=True, check=False)

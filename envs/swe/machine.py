@@ -154,9 +154,9 @@ class Machine(ABC):
         target, parent = shlex.quote(path), shlex.quote(posixpath.dirname(path) or "/")
         if len(data) <= INLINE_BYTES:
             text = base64.b64encode(data).decode()
-            output = await self._help(f"mkdir -p -- {parent} && base64 -d <<< '{text}' > {target}")
+            output = await self._help(f"{_to_file(target, parent)} && base64 -d <<< '{text}' > {target}")
         else:
-            program = f"mkdir -p -- {parent} && cat > {target}"
+            program = f"{_to_file(target, parent)} && cat > {target}"
             output = await self.execute(["/bin/bash", "-c", program], 60, stdin=data)
         return "" if output.ok else output.data.decode("utf-8", "replace").strip() or f"ended by {output.ended}"
 
@@ -184,6 +184,8 @@ class Machine(ABC):
                 return output
             await self._drop_shells(agents=False)
             await self._check_alive()
+            if output.ended == "timeout":
+                break  # the file itself keeps who touches it waiting, and would again
         return output
 
     async def _shell_in(self, state: State, prelude: str, left: str = "") -> Shell:
@@ -202,3 +204,9 @@ class Machine(ABC):
         for shell in shells:
             if shell is not None:
                 await shell.close()
+
+
+def _to_file(target: str, parent: str) -> str:
+    """Make way for a file; what is there and is none (a pipe would wait for a reader) is refused."""
+    odd = f"[ -e {target} ] && [ ! -f {target} ]"
+    return f"mkdir -p -- {parent} && if {odd}; then echo it is no regular file; false; fi"

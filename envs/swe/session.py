@@ -19,8 +19,8 @@ from envs.swe.tree import media
 from envs.swe.world import SweWorld, Tree
 from envs.tool import MalformedCall, ToolResult
 
-FILE_LIMIT = 4 << 20
-"""Files larger than this are not edited, and are evidence without their bytes."""
+FILE_LIMIT = (4 << 20) - 1
+"""Files larger than this are neither viewed nor edited, and are evidence without their bytes."""
 LOOKED_FILES = 64
 """Files of one command that become evidence with their contents; a `grep -r` may name thousands. Those over it
 are evidence without contents."""
@@ -134,9 +134,12 @@ class SweSession:
         if not whole:
             pieces.append(self._file(path, None, SNIPPET))
             return True
-        content = await self._sandbox.read(f"{self._world.workdir}/{path}", FILE_LIMIT)
+        content = await self._sandbox.read(f"{self._world.workdir}/{path}", FILE_LIMIT + 1)
         if content is None:
             return False
+        if len(content) > FILE_LIMIT:
+            pieces.append(self._file(path, None, SNIPPET))
+            return True
         coverage = shown_of(content, seen.raw, seen.shown, lines, path)
         if coverage is None:
             return False
@@ -174,6 +177,8 @@ class SweSession:
 
     async def _edit(self, arguments: EditorArguments) -> ToolResult:
         path = posixpath.normpath(posixpath.join(self._world.workdir, arguments.path))
+        if "\0" in path:
+            return ToolResult(text="A path holds no NUL character.", is_error=True)
         try:
             if arguments.command == "view":
                 return await self._view(path, arguments.view_range)
@@ -186,7 +191,7 @@ class SweSession:
             return ToolResult(text=str(e), is_error=True)
 
     async def _view(self, path: str, view_range: list[int] | None) -> ToolResult:
-        content = await self._sandbox.read(path, FILE_LIMIT)
+        content = await self._content(path)
         if content is None:
             return await self._view_folder(path)
         text, first, last = view(_text(path, content), view_range)
@@ -217,13 +222,13 @@ class SweSession:
     async def _create(self, path: str, text: str | None) -> ToolResult:
         if text is None:
             raise EditRefused("create needs file_text")
-        former = await self._sandbox.read(path, FILE_LIMIT)
+        former = await self._content(path)
         await self._write(path, text)
         self._undo.remember(path, None if former is None else former.decode("utf-8", "surrogateescape"))
         return ToolResult(text=f"{path} {'was written over' if former is not None else 'was created'}.")
 
     async def _change(self, path: str, arguments: EditorArguments) -> ToolResult:
-        content = await self._sandbox.read(path, FILE_LIMIT)
+        content = await self._content(path)
         if content is None:
             raise EditRefused(f"{path} is no file")
         before = _text(path, content)
@@ -243,6 +248,13 @@ class SweSession:
             return ToolResult(text=f"{path} was removed; it did not exist before.")
         await self._write(path, former)
         return ToolResult(text=f"The last edit of {path} was taken back.")
+
+    async def _content(self, path: str) -> bytes | None:
+        """A file's bytes, all of them; None where there is no file. Raises `EditRefused` for one that is too large."""
+        content = await self._sandbox.read(path, FILE_LIMIT + 1)
+        if content is not None and len(content) > FILE_LIMIT:
+            raise EditRefused(f"{path} is larger than {FILE_LIMIT} bytes; use bash")
+        return content
 
     async def _write(self, path: str, text: str) -> None:
         reason = await self._sandbox.write(path, text.encode("utf-8", "surrogateescape"))

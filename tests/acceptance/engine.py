@@ -13,7 +13,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
-from tests.acceptance.fleet import until
+from tests.acceptance.fleet import below, until
 
 DISK_BYTES = 2 << 30
 
@@ -87,17 +87,14 @@ class OwnEngine:
             path.unlink()
 
     def processes(self) -> list[str]:
-        """Command lines of what belongs to it beside itself and its containerd: shims, and programs in containers."""
-        with self.client() as client:
-            ids = [c.id for c in client.containers.list()]
+        """Command lines of what belongs to it beside itself and its containerd: shims, and what runs in containers."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                groups = (folder / "cgroup").read_text()
-                shim = "containerd-shim" in words and str(self.folder) in words
-                if shim or any(id in groups for id in ids):
-                    found.append(words)
+                words = _words(folder)
+                if "containerd-shim" in words and str(self.folder) in words:
+                    inside = [_words(Path(f"/proc/{pid}")) for pid, _ in below(int(folder.name))]
+                    found.append(f"{words}: {inside}")
         return found
 
     def close(self) -> None:
@@ -110,6 +107,10 @@ class OwnEngine:
         for path in reversed([m for m in mounted if m.startswith(f"{self.folder}/")]):
             subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _words(process: Path) -> str:
+    return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -195,7 +196,9 @@ class DockerSandbox(Machine):
 
     async def _disk_bytes(self) -> int:
         with engine_words("asking for the container's size"):
-            return int((await self.container.show(size="1")).get("SizeRw") or 0)
+            size = int((await self.container.show(size="1")).get("SizeRw") or 0)
+        # The engine says -1 where it could not look everywhere: in folders deeper than a path may be long.
+        return size if size >= 0 else sys.maxsize
 
     async def _remove(self) -> None:
         await remove(self.container)

@@ -19,6 +19,9 @@ from envs.swe.sandbox import Limit, SandboxSpec
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START_SECONDS = 60.0
 ATTEMPTS = 4
+PATIENCE_SECONDS = 180.0
+"""How long an engine that went away is waited for."""
+LOOK_SECONDS = 1.0
 REFUSED = (400, 404)
 """Answers that another try will not change: a bad request, no such image."""
 
@@ -28,8 +31,11 @@ class DockerSandboxes:
 
     enforces: frozenset[Limit] = ENFORCES
 
-    def __init__(self, url: str = DEFAULT_URL, starts_at_once: int = 8) -> None:
+    def __init__(self, url: str = DEFAULT_URL, starts_at_once: int = 8, patience: float = PATIENCE_SECONDS) -> None:
         self._url = url
+        self._patience = patience
+        self._answered = False
+        """Whether this engine ever started a sandbox here. One that never did is not waited for."""
         self._client: aiodocker.Docker | None = None
         self._starting = asyncio.Semaphore(starts_at_once)
 
@@ -41,23 +47,33 @@ class DockerSandboxes:
         return self._client
 
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
-        """Tries again, with a growing pause, what the engine may do better the next time."""
+        """Tries again, with a growing pause, what the engine may do better the next time. An engine that went away
+        is waited for: whoever has started sandboxes by it would lose them all, one after the other, to a restart."""
         spec.refuse_unless(self.enforces)
-        for attempt in range(ATTEMPTS):
+        gone = time.monotonic() + self._patience
+        attempt = 0
+        while True:
             try:
                 async with self._starting, asyncio.timeout(START_SECONDS):
-                    return await self._start(spec)
+                    sandbox = await self._start(spec)
+                    self._answered = True
+                    return sandbox
             except TimeoutError:
                 raise SandboxError(
                     f"the Docker engine started no container of {spec.image} in {START_SECONDS:.0f} s"
                 ) from None
             except SandboxError as e:
                 cause = e.__cause__
+                if unreachable(cause):
+                    if not self._answered or time.monotonic() > gone:
+                        raise
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
                 refused = isinstance(cause, aiodocker.DockerError) and cause.status in REFUSED
-                if refused or unreachable(cause) or attempt == ATTEMPTS - 1:
+                if refused or attempt == ATTEMPTS - 1:
                     raise
             await asyncio.sleep(0.2 * 4**attempt)
-        raise AssertionError("unreachable")
+            attempt += 1
 
     async def _start(self, spec: SandboxSpec) -> DockerSandbox:
         container = None

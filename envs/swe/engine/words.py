@@ -27,7 +27,8 @@ def engine_words(what: str) -> Iterator[None]:
     except aiodocker.DockerError as e:
         raise SandboxError(NO_ENGINE if unreachable(e) else f"{what}: {_answer(e)}") from e
     except (aiohttp.ClientError, OSError, RuntimeError, AssertionError) as e:
-        raise SandboxError(f"{what}: {type(e).__name__}: {e}") from e
+        # A stream that was cut says so by an assertion of its client's, without a word.
+        raise SandboxError(f"{what}: the connection to the Docker engine was lost ({type(e).__name__}: {e})") from e
 
 
 def unreachable(error: BaseException | None) -> bool:

@@ -166,3 +166,21 @@ def pair(shop: Path, blobs: MemoryBlobs) -> tuple[Task, Reference]:
 @pytest.fixture
 def world(tmp_path: Path, blobs: MemoryBlobs, base_image: str) -> SweEnvironment:  # noqa: ARG001
     return SweEnvironment(Site(tmp_path, blobs, {"shown_bytes": 2000}))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("docker", marks=pytest.mark.needs("docker")),
+        pytest.param("bubblewrap", marks=pytest.mark.needs("bubblewrap")),
+    ]
+)
+async def either_world(
+    request: pytest.FixtureRequest, tmp_path: Path, blobs: MemoryBlobs
+) -> AsyncIterator[SweEnvironment]:
+    """The environment on each kind of sandbox that there is."""
+    if request.param == "docker":
+        request.getfixturevalue("base_image")
+    settings = {"sandbox": request.param, "rootfs": str(rootfs()), "memory_bytes": 1 << 30, "shown_bytes": 2000}
+    environment = SweEnvironment(Site(tmp_path, blobs, settings))
+    yield environment
+    await environment.close()

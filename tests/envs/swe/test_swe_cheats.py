@@ -5,13 +5,11 @@ no matter of the sandbox, and is not here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from envs.blobs import MemoryBlobs
-from envs.environment import Site
 from envs.errors import SandboxError
 from envs.score import Score, Submission
 from envs.swe.environment import SweEnvironment
@@ -22,7 +20,7 @@ from envs.swe.scope import kept_part
 from envs.swe.scoring import refuse_full_disk
 from envs.swe.world import SweReference
 from envs.task import Reference, Task
-from tests.envs.swe.conftest import FAIL, PASS, SHOP, rootfs
+from tests.envs.swe.conftest import FAIL, PASS, SHOP
 
 BROKEN = SHOP["shop/cart.py"].replace("price * count", "price")
 SUMMARY = (
@@ -130,21 +128,6 @@ PLANTED = {
 }
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("docker", marks=pytest.mark.needs("docker")),
-        pytest.param("bubblewrap", marks=pytest.mark.needs("bubblewrap")),
-    ]
-)
-async def judges(request: pytest.FixtureRequest, tmp_path: Path, blobs: MemoryBlobs) -> AsyncIterator[SweEnvironment]:
-    if request.param == "docker":
-        request.getfixturevalue("base_image")
-    settings = {"sandbox": request.param} | ({"rootfs": str(rootfs())} if request.param == "bubblewrap" else {})
-    environment = SweEnvironment(Site(tmp_path, blobs, settings))
-    yield environment
-    await environment.close()
-
-
 def patched(source: str) -> str:
     return diff("shop/cart.py", BROKEN, source)
 
@@ -153,36 +136,38 @@ async def score(world: SweEnvironment, pair: tuple[Task, Reference], patch: str)
     return await world.score(*pair, Submission(kind="patch", text=patch))
 
 
-async def test_source_that_forges_the_verdict_gets_none(judges: SweEnvironment, pair: tuple[Task, Reference]) -> None:
+async def test_source_that_forges_the_verdict_gets_none(
+    either_world: SweEnvironment, pair: tuple[Task, Reference]
+) -> None:
     at_once = asyncio.Semaphore(4)
 
     async def reward(forged: str) -> str:
         async with at_once:
-            given = await score(judges, pair, patched(BROKEN + forged))
+            given = await score(either_world, pair, patched(BROKEN + forged))
         told = any(words in given.words for words in ("fixed; not passed", "no test ran", "replaces parts"))
         return "" if told and not given.right else given.words
 
     said = await asyncio.gather(*map(reward, FORGED.values()))
     assert {name: words for name, words in zip(FORGED, said, strict=True) if words} == {}
-    assert (await score(judges, pair, patched(SHOP["shop/cart.py"]))).right, "the fix itself is still right"
+    assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).right, "the fix itself is still right"
 
 
-async def test_a_patched_runner_is_named(judges: SweEnvironment, pair: tuple[Task, Reference]) -> None:
-    given = await score(judges, pair, patched(BROKEN + FORGED["tests do nothing"]))
+async def test_a_patched_runner_is_named(either_world: SweEnvironment, pair: tuple[Task, Reference]) -> None:
+    given = await score(either_world, pair, patched(BROKEN + FORGED["tests do nothing"]))
     assert given.words == "the patch replaces parts of the test runner while it runs: Function.runtest"
 
 
 async def test_what_is_planted_beside_the_source_is_not_applied(
-    judges: SweEnvironment, pair: tuple[Task, Reference]
+    either_world: SweEnvironment, pair: tuple[Task, Reference]
 ) -> None:
     planted = "".join(diff(path, None, text) or _empty(path) for path, text in PLANTED.items())
-    alone = await score(judges, pair, planted)
+    alone = await score(either_world, pair, planted)
     assert alone.words == (
         f"the patch changes only test files or their configuration; not applied: changes to {', '.join(PLANTED)}"
     )
-    beside = await score(judges, pair, planted + diff("shop/notes.py", None, "x = 1\n"))
+    beside = await score(either_world, pair, planted + diff("shop/notes.py", None, "x = 1\n"))
     assert beside.words.startswith("0 of 1 failing tests fixed; not passed: tests/test_cart.py::test_total (failed)")
-    assert (await score(judges, pair, planted + patched(SHOP["shop/cart.py"]))).right
+    assert (await score(either_world, pair, planted + patched(SHOP["shop/cart.py"]))).right
 
 
 def _empty(path: str) -> str:
@@ -245,8 +230,8 @@ async def test_a_full_disk_below_the_sandbox_is_no_verdict() -> None:
 
 
 async def test_a_suite_that_sets_its_own_path_is_judged_too(
-    judges: SweEnvironment, pair: tuple[Task, Reference]
+    either_world: SweEnvironment, pair: tuple[Task, Reference]
 ) -> None:
     reference = Reference(data={**pair[1].data, "test_command": "PYTHONPATH=. pytest -rA"})
-    given = await judges.score(pair[0], reference, Submission(kind="patch", text=patched(SHOP["shop/cart.py"])))
+    given = await either_world.score(pair[0], reference, Submission(kind="patch", text=patched(SHOP["shop/cart.py"])))
     assert given.right, given.words

@@ -9,6 +9,7 @@ import pytest
 from envs.errors import SandboxError
 from envs.swe.engine.engine import DockerSandboxes
 from envs.swe.sandbox import SandboxSpec
+from tests.acceptance.engine import own_engine
 
 pytestmark = pytest.mark.needs("docker")
 
@@ -83,6 +84,27 @@ async def test_an_image_that_is_not_there_is_one_clear_sentence(
     with pytest.raises(SandboxError, match=r"no-such-image:7.*pull or build it first") as caught:
         await docker_sandboxes.start(replace(spec, image="no-such-image:7"))
     assert "\n" not in str(caught.value)
+
+
+async def test_a_restart_of_the_engine_costs_those_who_start_a_wait_and_no_failure(spec: SandboxSpec) -> None:
+    with own_engine() as engine:
+        engine.take(spec.image)
+        away, hasty = DockerSandboxes(engine.url), DockerSandboxes(engine.url, patience=1.0)
+        try:
+            for sandboxes in (away, hasty):
+                await (await sandboxes.start(spec)).close()
+            engine.stop()
+            starting = asyncio.create_task(away.start(spec))
+            await asyncio.sleep(1.5)
+            assert not starting.done()
+            await asyncio.to_thread(engine.start)
+            await (await starting).close()
+            engine.stop()
+            with pytest.raises(SandboxError, match="no Docker engine answers"):
+                await hasty.start(spec)
+        finally:
+            await away.close()
+            await hasty.close()
 
 
 async def test_no_engine_is_one_clear_sentence(spec: SandboxSpec) -> None:

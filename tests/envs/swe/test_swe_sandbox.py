@@ -94,3 +94,32 @@ async def test_a_full_disk_ends_the_command_and_can_be_emptied(sandboxes: Sandbo
         ("disk", b""),
         ("exited", b"fine\n"),
     ]
+
+
+async def test_no_folder_takes_more_of_the_machine_s_memory_than_it_may(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    box = await sandboxes.start(spec)
+    filled = await box.run(
+        "for f in /dev /run /dev/shm /dev/pts /proc /sys /var/lib /home /; do head -c 200M /dev/zero > $f/fill; "
+        "stat -c '%n %s' $f/fill; done 2>/dev/null",
+        60,
+    )
+    sizes = {line.split()[0]: int(line.split()[1]) for line in filled.data.decode().splitlines()}
+    assert all(size <= spec.bounds.shared_memory_bytes for size in sizes.values()), sizes
+    assert "/dev/shm/fill" in sizes
+    assert (await box.run("echo x > /dev/null; head -c 2 /dev/urandom | wc -c", 10)).data == b"2\n"
+
+
+async def test_folders_deeper_than_any_path_are_counted_and_removed(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(replace(spec, bounds=replace(spec.bounds, disk_bytes=64 << 20)))
+    dug = await box.run(
+        'python3 -c \'import os\nfor n in range(3000): os.mkdir("d"); os.chdir("d")\n'
+        'open("fill", "wb").write(bytes(100 << 20))\nimport time; time.sleep(2)\'',
+        30,
+    )
+    assert dug.ended == "disk"
+    assert (await box.run("echo alive", 10)).data == b"alive\n"
+    folder = getattr(box, "_folder", None)
+    await box.close()
+    assert folder is None or not folder.exists()
