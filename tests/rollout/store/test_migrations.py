@@ -47,3 +47,14 @@ def test_a_database_of_a_newer_trajc_is_refused(url: str, blobs: BlobStore) -> N
     engine.dispose()
     with pytest.raises(NewerDatabase, match=r"'9999', which this trajc does not know; upgrade trajc"):
         Store.open(url, blobs)
+
+
+def test_the_jobs_are_vacuumed_as_often_as_a_queue_needs_it(url: str) -> None:
+    engine = engine_for(url)
+    upgrade(engine)
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as c:
+            options = c.execute(sa.text("select reloptions from pg_class where relname = 'jobs'")).scalar_one()
+        assert "autovacuum_vacuum_threshold=5000" in options
+        assert "vacuum_index_cleanup=on" in options
+    engine.dispose()
