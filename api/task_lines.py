@@ -1,6 +1,8 @@
 """One line of a task file: the fields of `Task` and its `reference`, checked whole before anything is queued."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import orjson
@@ -62,25 +64,66 @@ def parse_line(line: Line, environment: str | None = None) -> tuple[Task, Refere
 def read_tasks(
     lines: Iterable[Line], environment_of: Callable[[str], Environment], environment: str | None = None
 ) -> Iterator[TaskRow]:
-    """Each line parsed, and pinned by its environment. Blocking. Raises `Problem` naming line and field."""
-    for line in lines:
-        task, reference = parse_line(line, environment)
-        try:
-            yield pin(task, reference, environment_of)
-        except TaskFault as e:
-            raise e.at(line.number) from None
+    """Each line parsed, and pinned by its environment. Blocking. Raises `Problem` naming line and field, also where two
+    tasks have one id."""
+    with seen_ids() as first_of:
+        for line in lines:
+            task, reference = parse_line(line, environment)
+            try:
+                row = pin(task, reference, environment_of)
+                if (first := first_of(task.id, line.number)) != line.number:
+                    raise TaskFault("id", f"{task.id!r} is the id of line {first} too")
+                yield row
+            except TaskFault as e:
+                raise e.at(line.number) from None
 
 
 def inline_tasks(
     values: Sequence[Any], environment_of: Callable[[str], Environment], environment: str
 ) -> Iterator[TaskRow]:
     """The same for tasks inside a JSON body. Blocking. Raises `Problem` naming position and field."""
+    seen: dict[str, int] = {}
     for position, value in enumerate(values):
         try:
-            yield pin(*parse_task(value, environment), environment_of)
+            task, reference = parse_task(value, environment)
+            if (first := seen.setdefault(task.id, position)) != position:
+                raise TaskFault("id", f"{task.id!r} is the id of tasks.{first} too; samples run one task again")
+            yield pin(task, reference, environment_of)
         except TaskFault as e:
             field = f"tasks.{position}" + (f".{e.field}" if e.field else "")
             raise Problem(422, "bad-task", f"{field}: {e.words}", field=field, words=e.words) from None
+
+
+@contextmanager
+def seen_ids() -> Iterator[Callable[[str, int], int]]:
+    """Yields what gives the line on which an id stood first. On disk: files have any number of lines."""
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as c:
+        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", _SEEN, "BEGIN"):
+            c.execute(statement)
+
+        def first_of(id: str, line: int) -> int:
+            c.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (id, line))
+            (first,) = c.execute("SELECT line FROM seen WHERE id = ?", (id,)).fetchone()
+            return int(first)
+
+        yield first_of
+
+
+_SEEN = "CREATE TABLE seen (id TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID"
+
+
+def at_least_one(rows: Iterable[TaskRow]) -> Iterator[TaskRow]:
+    """The rows. Raises `Problem` where there is none: a run that is sealed without a task is a mistake."""
+    count = 0
+    for row in rows:
+        count += 1
+        yield row
+    if not count:
+        raise Problem(
+            422,
+            "no-tasks",
+            "there is no task in it: give at least one, or open (true) to append tasks to the run later",
+        )
 
 
 def pin(task: Task, reference: Reference | None, environment_of: Callable[[str], Environment]) -> TaskRow:
@@ -88,7 +131,8 @@ def pin(task: Task, reference: Reference | None, environment_of: Callable[[str],
     try:
         return TaskRow(*environment_of(task.environment).pin(task, reference))
     except TaskError as e:
-        raise TaskFault("", f"task {task.id!r}: {e}") from None
+        words = str(e).removeprefix(e.field).removeprefix(":").strip()
+        raise TaskFault(e.field, f"task {task.id!r}: {words}") from None
 
 
 def _fault(prefix: str, error: ValidationError, fields: Iterable[str]) -> TaskFault:

@@ -12,8 +12,12 @@
 What a model sends wrong is no error of ours: it is `envs.tool.MalformedCall` and goes back to the model.
 """
 
+import re
 from types import TracebackType
 from typing import ClassVar, Literal
+
+_FIELD = re.compile(r"(?:world|reference)(?:\.\w+)*")
+"""What the words of a `TaskError` may begin with."""
 
 FailureClass = Literal["model_error", "sandbox_error", "environment_error", "task_error", "worker_lost"]
 
@@ -29,6 +33,12 @@ class TrajcError(Exception):
 class TaskError(TrajcError):
     failure = "task_error"
     permanent = True
+
+    def __init__(self, words: str, field: str = "") -> None:
+        """`field` names the task's part that is wrong, where the words do not begin with it (`world.tree: ...`)."""
+        super().__init__(words)
+        found = _FIELD.match(words)
+        self.field = field or (found[0] if found else "")
 
 
 class EnvironmentFailure(TrajcError):

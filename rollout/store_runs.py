@@ -116,6 +116,12 @@ class Runs(TaskSets):
                 raise self._missing(c, "run", id, runs.c.id)
             return self._runs(c, [row])[0]
 
+    def check_run(self, id: str) -> None:
+        """Whether it is there. Raises `NotFound`."""
+        with self.read() as c:
+            if c.execute(sa.select(runs.c.id).where(runs.c.id == id)).one_or_none() is None:
+                raise self._missing(c, "run", id, runs.c.id)
+
     def runs(self, cursor: str | None = None, limit: int = 50) -> Page[Run]:
         """Newest first."""
         query = runs.select().order_by(runs.c.id.desc()).limit(limit + 1)

@@ -9,7 +9,7 @@ from api.cli.site import local_site
 from api.jsonl import Line
 from api.problems import Problem
 from api.settings import Settings
-from api.task_lines import read_tasks
+from api.task_lines import read_tasks, seen_ids
 from envs.environment import Environment
 from envs.registry import create
 
@@ -35,22 +35,22 @@ def check_file(path: Path, settings: Settings) -> Checked:
         return create(name, local_site(settings, name))
 
     tasks, faults = 0, []
-    seen: dict[str, int] = {}
-    for line in lines_of(path):
-        if len(line.data) > settings.max_task_bytes:
-            words = f"longer than {settings.max_task_bytes} bytes (TRAJC_MAX_TASK_BYTES)"
-            faults.append(FileFault(str(path), line.number, "", words))
-            continue
-        try:
-            (row,) = read_tasks([line], environment)
-        except Problem as e:
-            faults.append(FileFault(str(path), line.number, e.extra["field"], e.extra["words"]))
-            continue
-        if (first := seen.setdefault(row.task.id, line.number)) != line.number:
-            words = f"{row.task.id!r} is the id of line {first} too"
-            faults.append(FileFault(str(path), line.number, "id", words))
-            continue
-        tasks += 1
+    with seen_ids() as first_of:
+        for line in lines_of(path):
+            if len(line.data) > settings.max_task_bytes:
+                words = f"longer than {settings.max_task_bytes} bytes (TRAJC_MAX_TASK_BYTES)"
+                faults.append(FileFault(str(path), line.number, "", words))
+                continue
+            try:
+                (row,) = read_tasks([line], environment)
+            except Problem as e:
+                faults.append(FileFault(str(path), line.number, e.extra["field"], e.extra["words"]))
+                continue
+            if (first := first_of(row.task.id, line.number)) != line.number:
+                words = f"{row.task.id!r} is the id of line {first} too"
+                faults.append(FileFault(str(path), line.number, "id", words))
+                continue
+            tasks += 1
     return Checked(tasks, tuple(faults))
 
 

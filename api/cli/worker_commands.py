@@ -51,6 +51,12 @@ def work(what: "Work", concurrency: int) -> None:
             2,
         )
     from api.carrier.worker import run_worker
+    from api.service import NotOpen, open_service
 
+    try:
+        with open_service(known):
+            pass  # a worker's children would say it once each, and only in their log
+    except NotOpen as e:
+        fail(str(e), 2)
     say(f"trajc works on {what}, {concurrency} at once (home {known.home})")
     raise typer.Exit(run_worker(known, what, concurrency))

@@ -169,6 +169,8 @@ def failures_of(service: Service, run: Run) -> list[dict[str, Any]]:
 
 def rollout_table(service: Service, filters: dict[str, str], cursor: str | None) -> dict[str, Any]:
     wanted = {name: value for name, value in filters.items() if value}
+    if "run" in wanted:
+        service.store.check_run(wanted["run"])
     found = service.store.rollouts(**wanted, cursor=cursor, limit=ROWS)  # type: ignore[arg-type]
     following = urlencode({**wanted, "cursor": found.next}) if found.next else None
     return {

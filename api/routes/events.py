@@ -30,6 +30,8 @@ async def events(
     last: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """`Last-Event-ID` goes on after that event; `after=0` begins with the oldest that is kept."""
+    if run is not None:
+        await asyncio.to_thread(service.store.check_run, run)
     start = parse_id(last) if last else after
     if start is None:
         start = await asyncio.to_thread(service.store.last_event)

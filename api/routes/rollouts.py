@@ -30,6 +30,10 @@ async def list_rollouts(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
+    if environment is not None:
+        service.environment(environment)
+    if run is not None:
+        await asyncio.to_thread(service.store.check_run, run)
     page = await asyncio.to_thread(
         service.store.rollouts,
         run=run,

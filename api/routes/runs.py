@@ -15,7 +15,7 @@ from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.run_recipes import check_recipe
 from api.sampling import check_sampling
 from api.service import Service
-from api.task_lines import inline_tasks, read_tasks
+from api.task_lines import at_least_one, inline_tasks, read_tasks
 from api.views import progress_view, run_view
 from envs.errors import FailureClass
 from rollout.runs import Label, RunSpec, TaskRow
@@ -65,10 +65,12 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
     if lines:
         run = await with_body(
             request.stream(),
-            lambda body: service.store.create_run(wanted.spec(), tasks_of(service, body, wanted.environment), **how),
+            lambda body: service.store.create_run(
+                wanted.spec(), some(wanted, tasks_of(service, body, wanted.environment)), **how
+            ),
         )
     else:
-        rows = given_rows(service, wanted)
+        rows = some(wanted, given_rows(service, wanted))
         run = await asyncio.to_thread(service.store.create_run, wanted.spec(), rows, **how)
     return {**run_view(run), "warnings": warnings}
 
@@ -150,6 +152,10 @@ def parse_request(value: Any) -> RunRequest:
 
 def tasks_of(service: Service, body: Iterator[bytes], environment: str) -> Iterator[TaskRow]:
     return read_tasks(split_lines(body, service.settings.max_task_bytes), service.environment, environment)
+
+
+def some(wanted: RunRequest, rows: Iterator[TaskRow]) -> Iterator[TaskRow]:
+    return rows if wanted.open else at_least_one(rows)
 
 
 def given_rows(service: Service, wanted: RunRequest) -> Iterator[TaskRow]:

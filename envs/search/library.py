@@ -92,10 +92,12 @@ def manifest(site: Site, name: str, version: str | None = None) -> Manifest:
     wanted = version or latest_version(folder)
     if wanted is None:
         known = ", ".join(m.name for m in corpora(site)) or "none yet"
-        raise CorpusError(f"unknown corpus {name!r}; known: {known}. `trajc tasks index {name} SOURCE` makes it")
+        words = f"unknown corpus {name!r}; known: {known}. `trajc tasks index {name} SOURCE` makes it"
+        raise CorpusError(words, field="world.corpus")
     if not re.fullmatch(r"[0-9a-f]{64}", wanted) or not (found := version_folder(folder, wanted)).is_dir():
         known = ", ".join(sorted(p.name for p in (folder / "versions").glob("*"))) or "none"
-        raise CorpusError(f"corpus {name!r} has no version {wanted[:80]!r} here; known: {known}")
+        words = f"corpus {name!r} has no version {wanted[:80]!r} here; known: {known}"
+        raise CorpusError(words, field="world.version")
     return read_manifest(found)
 
 

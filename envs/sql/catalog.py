@@ -47,12 +47,13 @@ def find_database(site: Site, name: str, version: str | None = None) -> Database
     """The named version, or the newest. Raises `TaskError` that names what there is and the way out."""
     home = folder(site) / name
     if not NAME.fullmatch(name) or not (home / "newest").is_file():
-        raise TaskError(_unknown(name, databases(site)))
+        raise TaskError(_unknown(name, databases(site)), field="world.database")
     chosen = version or (home / "newest").read_text().strip()
     path = home / f"{chosen}.json"
     if not re.fullmatch(r"[0-9a-f]{64}", chosen) or not path.is_file():
         known = sorted(p.stem for p in home.glob("*.json"))
-        raise TaskError(f"database {name!r} has no version {chosen!r}; versions: {', '.join(known)}")
+        words = f"database {name!r} has no version {chosen!r}; versions: {', '.join(known)}"
+        raise TaskError(words, field="world.version")
     return Database(path=path.with_suffix(".duckdb"), manifest=_manifest(path))
 
 
