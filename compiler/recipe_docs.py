@@ -90,10 +90,10 @@ split: {validation: 0.1, documents: needed}
 
 No repository (SWE) and no database (SQL) is on both sides; of search examples, none that share a document, the
 question, the task or its group. What hangs together, directly or through others, is a cluster. Clusters come in seeded
-order, and validation takes those that fit its share; where the first does not fit, the next may. A cluster of nearly
-everything is train, and validation is then smaller than wanted or empty: manifest, card and the command say so, with
-the size of that cluster. Siblings and popular distractors make such clusters; `documents: needed` lets distractors
-stand on both sides and looks at needed documents alone.
+order, and validation takes those that fit its share; where none fits (three databases, say), the smallest one. A
+cluster of nearly everything is train, and validation is then smaller than wanted or empty: manifest, card and the
+command say so, with the size of that cluster. Siblings and popular distractors make such clusters; `documents: needed`
+lets distractors stand on both sides and looks at needed documents alone.
 
 Files of train and validation are `*-train*` and `*-validation*`, and in the released form `<config>_data.jsonl` and
 `<config>_validation.jsonl`; `datasets.load_dataset` gives both splits, and `trajc verify` looks for what stands in

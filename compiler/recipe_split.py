@@ -11,7 +11,8 @@ class Split(Part):
     """Train and validation share no repository (SWE), no database (SQL), and of search no document, question or group.
 
     Examples that share one hang together and stand on one side. Of such clusters, in seeded order, validation takes
-    those that fit its share; where it stays far below, a warning says so.
+    those that fit its share; where none does, the smallest, unless it is more than half. Where validation stays far
+    below its share, a warning says so.
     """
 
     validation: float = Field(default=0.1, gt=0, lt=1)

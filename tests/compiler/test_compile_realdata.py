@@ -10,7 +10,8 @@ import pytest
 
 from compiler.candidate import Candidate
 from compiler.compilation import compile_dataset
-from compiler.recipe import Recipe
+from compiler.recipe import Recipe, SearchPolicy, SqlPolicy
+from compiler.recipe_split import Split
 from compiler.verify import verify
 from envs.blobs import MemoryBlobs
 from envs.environment import Site
@@ -26,6 +27,13 @@ from rollout.trajectory import ToolCall, ToolStep, Trajectory
 pytestmark = pytest.mark.needs("realdata")
 
 QUESTIONS = 25
+FILLED = Recipe(
+    split=Split(documents="needed"),
+    search=SearchPolicy(siblings="world"),
+    sql=SqlPolicy(siblings="world"),
+    fill_tokens=16384,
+)
+"""Siblings fill searches up to the bucket of 16k."""
 DATABASES = ("concert_singer", "pets_1", "world_1")
 
 
@@ -125,6 +133,13 @@ async def test_rollouts_of_real_environments_compile_and_verify(realdata: Path, 
     assert published.examples["sql_agent"] >= QUESTIONS
     expected = {"answer_rows", "not_right"}
     assert published.accounts.trajectories_dropped.keys() <= expected, (published.path / "drops.jsonl").read_text()
+
+    filled = compile_dataset(FILLED, candidates, site.blobs, tmp_path / "datasets", "filled")
+    assert verify(filled.path, site.blobs).faults == ()
+    assert filled.accounts == published.accounts
+    assert filled.manifest["splits"]["search_agent"]["clusters"] >= QUESTIONS / 2
+    assert {"train", "validation"} == {row["split"] for row in pq.read_table(filled.path / "canonical").to_pylist()}
+    assert filled.manifest["statistics"]["context_lengths"]["16k"] >= 0.9 * QUESTIONS
 
     for row in pq.read_table(published.path / "canonical").to_pylist():
         labels = orjson.loads(row["labels"])
