@@ -21,7 +21,7 @@ from tests.envs.swe.tiny import ARCHIVE, write_archive
 FUNCTION = re.compile(r"```python\n(def (\w+).*?)```", re.DOTALL)
 ISSUE = """A number below the lower bound comes back as something else
 
-I keep temperatures in a range with this package. For a reading under the range I expected its lower end, and got the \
+I keep temperatures in a range with `clamp`. For a reading under the range I expected its lower end, and got the \
 upper one."""
 LEAKY = f"{ISSUE} The test test_clamp shows it."
 LONGER = '''

@@ -4,6 +4,7 @@ Kept to the lines that change: a line that only looks different stays as it was.
 """
 
 import ast
+import builtins
 import io
 import textwrap
 import tokenize
@@ -17,7 +18,7 @@ from envs.swe.make.source import Change, Source
 FEWEST_LINES, MOST_LINES = 4, 120
 """Of a function that is worth asking about."""
 MOST_CHANGED = 0.4
-"""A larger share of the lines is another function, not a bug in this one. Three lines may always change."""
+"""A larger share of the lines of code is another function, not a bug in this one. Three lines may always change."""
 
 NO_CODE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python's parser makes of texts that are no code, or nested beyond its strength."""
@@ -52,6 +53,8 @@ class Place:
         after = data[:begin] + change.text.encode() + data[end:]
         if not alike_but_for(data, after, self.name):
             raise Unfit("it touches more than the function")
+        if unbound(after) - unbound(data) - set(dir(builtins)):
+            raise Unfit("it uses names that nothing binds")
         return change
 
 
@@ -126,7 +129,8 @@ def minimal(text: str, reply: str) -> str:
             except NO_CODE:
                 continue
     blocks = [o for o in SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if o[0] != "equal"]
-    if sum(max(b - a, d - c) for _, a, b, c, d in blocks) > max(3, MOST_CHANGED * len(before)):
+    changed = sum(max(b - a, d - c) for _, a, b, c, d in blocks)
+    if changed > max(3, MOST_CHANGED * _code_lines(text)) or changed >= _code_lines(text):
         raise Unfit("it rewrites the function")
     if _comments("".join(after)) - _comments(text):
         raise Unfit("it brings comments of its own")
@@ -164,6 +168,26 @@ def _signature(function: Function) -> tuple[list[str], list[str]]:
     names = [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
     stars = [f"*{a.vararg.arg}" if a.vararg else "", f"**{a.kwarg.arg}" if a.kwarg else ""]
     return [*names, *stars], [ast.dump(d) for d in function.decorator_list]
+
+
+def _code_lines(text: str) -> int:
+    """Of the function's body, without its docstring."""
+    function = ast.parse(text).body[0]
+    assert isinstance(function, Function)
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def unbound(data: bytes) -> set[str]:
+    """Names that a file's code reads and nothing in it binds."""
+    nodes = list(ast.walk(ast.parse(data)))
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    bound |= {n.name for n in nodes if isinstance(n, Function | ast.ClassDef)}
+    bound |= {n.name or "" for n in nodes if isinstance(n, ast.ExceptHandler)}
+    bound |= {(n.asname or n.name).partition(".")[0] for n in nodes if isinstance(n, ast.alias)}
+    return read - bound
 
 
 def _comments(text: str) -> Counter[str]:

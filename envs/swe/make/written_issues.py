@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from envs.swe.gitdir import File
@@ -15,8 +15,9 @@ from envs.swe.make.written_bugs import Writer
 SHOWN = 3
 """Failing tests that the writer is shown."""
 SHOWN_CHARACTERS = 6000
-FEWEST, MOST = 60, 6000
-"""Characters of an issue."""
+FEWEST, MOST = 80, 6000
+"""Characters of an issue below its title."""
+LONGEST_TITLE = 200
 TELLING = 12
 """Characters, spaces aside, from which on a line found again in the issue is no accident."""
 TAKES = 2
@@ -47,23 +48,42 @@ class WrittenIssues:
         prompt = PROMPT.format(
             package=package.name, patch=_short(reverse_diff(broken, healthy)), failing=_failing(package, kept)
         )
-        leaks = Leaks(healthy, broken, kept.broken)
+        leaks, subjects = Leaks(healthy, broken, kept.broken), subjects_of(package)
         reason = ""
         for take in range(TAKES):
             text = (await self._writer.write(prompt, take) or "").strip()
-            reason = fault(text, leaks)
+            reason = fault(text, leaks, subjects)
             if not reason:
                 return f"{text}\n\nTests are run by `{package.command}`."
         return Dropped(f"written issue: {reason}")
 
 
-def fault(text: str, leaks: "Leaks") -> str:
+def fault(text: str, leaks: "Leaks", subjects: Collection[str]) -> str:
     """Why a text is no issue, or ""."""
     if not text:
         return "no text in the reply"
-    if not FEWEST <= len(text) <= MOST:
-        return "it is too short" if len(text) < FEWEST else "it is too long"
+    title, _, rest = text.partition("\n")
+    body = rest.strip()
+    if len(title) > LONGEST_TITLE or not body:
+        return "it is no title with a text below"
+    if not FEWEST <= len(body) <= MOST:
+        return "it is too short" if len(body) < FEWEST else "it is too long"
+    if not set(re.findall(r"\w+", text.lower())) & set(subjects):
+        return "it speaks of nothing in the package"
     return leaks.in_text(text)
+
+
+def subjects_of(package: Package) -> set[str]:
+    """The package's own name and the public names of its functions and classes, in lower case."""
+    found = {part for part in re.findall(r"\w+", package.name.lower()) if len(part) > 2}
+    for path in package.sources:
+        try:
+            tree = ast.parse(package.files[path].data)
+        except (SyntaxError, ValueError):
+            continue
+        defined = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+        found |= {n.name.lower() for n in defined if not n.name.startswith("_") and len(n.name) > 2}
+    return found
 
 
 class Leaks:

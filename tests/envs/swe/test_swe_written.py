@@ -12,7 +12,7 @@ from envs.swe.make.plan import planted
 from envs.swe.make.sdist import Package, read_archive
 from envs.swe.make.trial import Dropped, Kept
 from envs.swe.make.written_bugs import WrittenBugs, read_bug
-from envs.swe.make.written_issues import Leaks, WrittenIssues, fault
+from envs.swe.make.written_issues import Leaks, WrittenIssues, fault, subjects_of
 from tests.envs.swe.tiny import write_archive
 
 SOURCE = b'''import functools
@@ -94,6 +94,7 @@ def test_bare_code_is_taken_and_so_is_the_last_function_of_a_file() -> None:
         (fenced("@functools.cache\n" + LONGEST.text.replace(">", "<")), "it is not the one function asked for"),
         (fenced(LONGEST.text.replace("len(best):", "len(best) + 1:  # BUG")), "it brings comments of its own"),
         (fenced("def longest(words, default=None):\n    return max(words, key=len)\n"), "it rewrites the function"),
+        (fenced(LONGEST.text.replace("len(best):", "size(best):")), "it uses names that nothing binds"),
     ],
 )
 def test_what_is_no_bug_in_the_function_is_dropped_with_a_reason(code: str, reason: str) -> None:
@@ -112,6 +113,11 @@ class Script:
     async def write(self, prompt: str, take: int) -> str | None:
         self.asked.append((prompt, take))
         return self.replies.pop(0)
+
+
+def test_a_docstring_is_no_code_that_may_stay_while_all_else_goes() -> None:
+    reply = PAGES.text[: PAGES.text.index("    total = 0")] + "    return sum(self.books)\n"
+    assert reasons(PAGES, fenced(reply)) == "it rewrites the function"
 
 
 async def test_every_function_is_asked_about_before_any_is_again() -> None:
@@ -151,8 +157,11 @@ I called `spread` on a list with a smallest value of 2 and a largest of 9. I exp
 when the smallest value is zero."""
 LEAKS = [
     ("", "no text in the reply"),
-    ("It is broken.", "it is too short"),
-    ("very long " * 1000, "it is too long"),
+    ("I will prepare the following answer with the given information:", "it is no title with a text below"),
+    ("One long line. " * 20, "it is no title with a text below"),
+    ("Spread\n\nIt is broken.", "it is too short"),
+    ("Spread\n\n" + "very long " * 1000, "it is too long"),
+    ("Bananas are bent\n\n" + "They should be straight and they are not. " * 3, "it speaks of nothing in the package"),
     (GOOD + "\n\n    return max( values ) - min( values )", "it quotes the patch"),
     (GOOD + "\n\n    return max(values) + min(values)", "it quotes the patch"),
     (GOOD + "\n```diff\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n```", "it quotes the patch"),
@@ -169,7 +178,7 @@ LEAKS = [
 @pytest.mark.parametrize(("text", "reason"), LEAKS)
 def test_an_issue_that_gives_something_away_is_none(kept: tuple[Package, Kept], text: str, reason: str) -> None:
     package, one = kept
-    assert fault(text.strip(), Leaks(package.files, one.files, one.broken)) == reason
+    assert fault(text.strip(), Leaks(package.files, one.files, one.broken), subjects_of(package)) == reason
 
 
 async def test_an_unfit_issue_is_asked_for_once_more_and_then_dropped(kept: tuple[Package, Kept]) -> None:
