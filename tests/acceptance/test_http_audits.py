@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from tests.acceptance.fleet import until
+
 DEMO = Path(__file__).parents[2] / "demo" / "search"
 TASKS = DEMO / "tasks.jsonl"
 KNOWN = ("search-1", "search-4")
@@ -99,3 +101,18 @@ def test_more_failed_calls_than_the_recipe_allows_publish_nothing(served: Any, t
         done = trajc("compile", recipe(tmp_path / "away-all.json", served.run["id"], oracle, **parts), code=1)
     assert "model calls failed for 8 of 8 examples, more than most_failed = 0.2 of them" in done.stderr
     assert list((trajc.home / "datasets" / "away-all").glob("*")) == []
+
+
+def test_a_compilation_that_waits_for_a_model_is_cancelled(served: Any, tmp_path: Path) -> None:
+    trajc = served.trajc
+    with trajc.oracle(TASKS, "--latency", "1") as oracle:
+        slow = {"closed_book": {"model": "oracle", "base_urls": [oracle], "samples": 9, "sampling": {"seed": 7}}}
+        file = recipe(tmp_path / "slow.json", served.run["id"], oracle, **slow)
+        id = trajc.json("compile", file, "--no-wait")["id"]
+        until(lambda: paid(oracle).total(), "nothing was asked")
+        assert trajc("cancel", id).stdout == f"{id}: cancelled\n"
+        folder = trajc.home / "datasets" / "slow"
+        until(lambda: not list(folder.glob("*")) and not list(folder.glob(".*")), "its files are still there")
+        assert 0 < paid(oracle).total() < 8 * 9
+    assert "slow" not in [one["name"] for one in trajc.get("/v1/datasets")["items"]]
+    assert trajc("cancel", id).stdout == f"{id}: cancelled\n"
