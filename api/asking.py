@@ -25,7 +25,7 @@ POLL_SECONDS = 0.5
 
 class QueuedAsker:
     """An `Asker`. `pause` sleeps, or raises where the compilation is to stop. `scorers` names each environment's
-    scorer with its version; `compilation` is who orders."""
+    scorer with its version; `compilation` is who orders, or `run` for whose compilation it is ordered ahead."""
 
     def __init__(
         self,
@@ -34,12 +34,14 @@ class QueuedAsker:
         scorers: Mapping[str, str],
         pause: Callable[[float], None],
         compilation: str | None = None,
+        run: str | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
         self.scorers = scorers
         self.pause = pause
         self.compilation = compilation
+        self.run = run
         self.ordered = self.answered = 0
         """Calls so far: ordered, and waited for to their end. What was known already counts as well."""
 
@@ -52,7 +54,7 @@ class QueuedAsker:
         candidate: Candidate,
     ) -> Samples:
         blob = self.blobs.put(prompt.encode()).hash
-        orders = orders_of(asking, blob, example, candidate, self.scorers, self.compilation)
+        orders = orders_of(asking, blob, example, candidate, self.scorers, self.compilation, self.run)
         self.store.order("generation", orders, compilation=self.compilation)
         self.ordered += len(orders)
         return partial(self.wait, orders)
@@ -86,6 +88,7 @@ def orders_of(
     candidate: Candidate,
     scorers: Mapping[str, str],
     compilation: str | None = None,
+    run: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The payload of each sample's job by its id, in order. `prompt`: its blob. Raises `CompileError`."""
     if asking.model is None:
@@ -103,6 +106,7 @@ def orders_of(
             base_urls=asking.base_urls,
             sampling=seeded(asking.sampling, number),
             compilation=compilation,
+            run=run,
         )
         orders[name_of(order, number, candidate, scorers[environment])] = order.model_dump(mode="json")
     return orders

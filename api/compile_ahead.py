@@ -53,7 +53,7 @@ def prepare(
     """The number of trajectories looked at: none once the run is over. Raises `Interrupted`."""
     order = Order.model_validate(payload)
     recipe = parse_recipe(order.recipe)
-    asker = QueuedAsker(store, blobs, scorers, later) if recipe.asked else None
+    asker = QueuedAsker(store, blobs, scorers, later, run=order.run) if recipe.asked else None
     looked = 0
     with ThreadPoolExecutor(THREADS) as threads:
         known = FileRenderings(renderings_file(datasets))

@@ -41,6 +41,8 @@ class Order(Frozen):
     sampling: dict[str, Any]
     compilation: str | None = None
     """Who ordered it first."""
+    run: str | None = None
+    """For whose compilation it was ordered ahead."""
 
 
 class Said(Frozen):

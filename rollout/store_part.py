@@ -34,6 +34,11 @@ class StorePart(Database):
         known = c.execute(sa.select(column).distinct().order_by(column).limit(FEW + 1)).scalars().all()
         return NotFound(what, id, tuple(known) if len(known) <= FEW else ())
 
+    def _cancel_calls(self, c: sa.Connection, wanted_by: sa.ColumnElement[bool], now: float) -> int:
+        """Model calls that nobody has begun, by what their payload says. Those under way are paid for, and kept."""
+        calls = jobs.c.run_id.is_(None) & (jobs.c.kind == "generation") & (jobs.c.state == "queued")
+        return self._cancel_jobs(c, calls & wanted_by, now)
+
     def _cancel_jobs(self, c: sa.Connection, which: sa.ColumnElement[bool], now: float) -> int:
         chosen = sa.select(jobs.c.id).where(which, jobs.c.state.in_(("queued", "running")))
         locked = chosen.order_by(jobs.c.id).with_for_update()  # one order for all, so that none waits in a circle

@@ -82,6 +82,7 @@ class Runs(TaskSets):
             now = self.now()
             c.execute(runs.update().where(runs.c.id == run).values(cancel_requested=True, sealed=True, paused=False))
             count = self._cancel_jobs(c, jobs.c.run_id == run, now)
+            self._cancel_calls(c, jobs.c.payload["run"].as_string() == run, now)
             self.emit(c, now, ("run.cancelled", run, None, {"cancelled": count}))
         self.finish_runs(run)
         return self.run(run)

@@ -5,7 +5,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollout.database import Conflict, NotFound
-from rollout.queue_sql import QUEUED
 from rollout.runs import Compilation, DatasetVersion, JobState, Page
 from rollout.schema import compilations, dataset_versions, datasets, jobs
 from rollout.store_part import FEW, StorePart
@@ -103,12 +102,14 @@ class Versions(StorePart):
         seconds and removes what it wrote.
         """
         live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
-        mine = jobs.c.payload["compilation"].as_string() == id
+        payload = jobs.c.payload
+        mine = payload["compilation"].as_string() == id
         with self.write() as c:
             now = self.now()
             if c.execute(compilations.update().where(live).values(state="cancelled", finished=now)).rowcount:
-                self._cancel_jobs(c, mine & (jobs.c.kind == "compile_shard"), now)
-                calls = self._cancel_jobs(c, mine & (jobs.c.kind == "generation") & QUEUED, now)
+                self._cancel_jobs(c, mine & jobs.c.run_id.is_(None) & (jobs.c.kind == "compile_shard"), now)
+                run = c.execute(sa.select(compilations.c.run_id).where(compilations.c.id == id)).scalar_one()
+                calls = self._cancel_calls(c, mine if run is None else mine | (payload["run"].as_string() == run), now)
                 data = {"compilation": id, "version": None, "calls": calls}
                 self.emit(c, now, ("compilation.cancelled", None, None, data))
         return self.compilation(id)

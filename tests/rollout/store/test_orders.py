@@ -3,6 +3,7 @@
 import pytest
 
 from rollout.database import Conflict
+from rollout.runs import RunSpec
 from rollout.store import Store
 
 
@@ -64,6 +65,15 @@ def test_a_cancelled_compilation_ends_what_nobody_has_begun_and_orders_nothing_m
         ordered(store, mine, "gen_d")
     ordered(store, other, "gen_a", "gen_b")
     assert [job.state for job in store.jobs(["gen_a", "gen_b"])] == ["succeeded", "queued"]
+
+
+def test_what_was_ordered_ahead_ends_with_its_run_or_with_its_runs_compilation(store: Store) -> None:
+    first, second, third = (store.create_run(RunSpec(environment="e", model="m"), sealed=False).id for _ in range(3))
+    for n, run in enumerate((first, second, third)):
+        store.order("generation", {f"gen_{n}": {"run": run}})
+    store.cancel(first)
+    store.cancel_compilation(store.create_compilation({}, "d", run=second).id)
+    assert [job.state for job in store.jobs(["gen_0", "gen_1", "gen_2"])] == ["cancelled", "cancelled", "queued"]
 
 
 def test_of_cancelling_and_publishing_the_first_stands(store: Store) -> None:
