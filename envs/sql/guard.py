@@ -31,6 +31,7 @@ _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CA
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 """Prefix operators: a run of them nests as brackets do."""
+_WAYS_TO_ASK = "What there is, list_tables and describe_table tell, and so do SHOW TABLES and DESCRIBE <table>."
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,11 @@ def unknown_table(name: str, manifest: Manifest) -> UnknownTable:
 
 def _not_a_query(tree: exp.Expr) -> Refused:
     if isinstance(tree, exp.Command):
-        return _not_allowed(str(tree.this).upper(), command=True)
-    return _not_allowed(type(tree).__name__)
+        refused = _not_allowed(str(tree.this).upper(), command=True)
+    else:
+        refused = _not_allowed(type(tree).__name__)
+    telling = isinstance(tree, (exp.Command, exp.Show, exp.Describe, exp.Pragma))
+    return Refused(f"{refused} {_WAYS_TO_ASK}") if telling else refused
 
 
 def _not_allowed(kind: str, command: bool = False) -> Refused:

@@ -43,7 +43,8 @@ Habit = Listing | Plan | Summary
 Answer = Callable[[Manifest, re.Match[str]], Habit]
 
 _NAME = r"""(?P<name>(?:[\w$.]+|"[^"]+"|`[^`]+`|'[^']+'|\[[^\]]+\])(?:\.(?:[\w$]+|"[^"]+"|`[^`]+`))*)"""
-_IN = r"(?:\s+(?:FROM|IN)\s+\S+)?"
+_IN = r"(?:\s+(?:FROM|IN)\s+(?:(?:SCHEMA|DATABASE)\s+)?\S+)?"
+_EXEC = r"(?:EXEC(?:UTE)?\s+)?"
 
 
 def answer_habit(sql: str, manifest: Manifest) -> Habit | None:
@@ -68,6 +69,10 @@ def _tables(manifest: Manifest, match: re.Match[str]) -> Listing:
     wanted = _like(match.groupdict().get("like"))
     names = tuple(r.name for r in manifest.relations if wanted.fullmatch(r.name))
     return Listing((f"Tables_in_{manifest.database}",), tuple((n,) for n in names), _base(manifest, names))
+
+
+def _views(manifest: Manifest, _: re.Match[str]) -> Listing:
+    return Listing((f"Views_in_{manifest.database}",), tuple((view.name,) for view in manifest.views))
 
 
 def _like(pattern: str | None) -> re.Pattern[str]:
@@ -106,7 +111,7 @@ def _create(manifest: Manifest, match: re.Match[str]) -> Listing:
 
 
 def _indexes(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"])
+    relation = _relation(manifest, match["name"] or match["of"])
     keys = relation.primary_key if isinstance(relation, Table) else ()
     rows = tuple((relation.name, 0, "PRIMARY", position, column) for position, column in enumerate(keys, 1))
     columns = ("Table", "Non_unique", "Key_name", "Seq_in_index", "Column_name")
@@ -184,19 +189,28 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text.replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)
 
 
+_DESCRIBE = r"(?:DESC|DESCRIBE|EXPLAIN)(?: (?:TABLE|VIEW|EXTENDED|FORMATTED)){0,2}"
+_NOT_A_QUERY = r"(?!(?:SELECT|WITH|FROM|VALUES|ANALYZE)\b)"
+_QUERY = r"(?P<query>(?:SELECT|WITH|FROM|VALUES|\().*)"
 _LIKE = r"(?:\s+LIKE\s+'(?P<like>[^']*)')?"
 _HABITS: tuple[tuple[re.Pattern[str], Answer], ...] = tuple(
     (_pattern(text), answer)
     for text, answer in (
-        (rf"SHOW (?:(?:ALL|FULL|EXTENDED) )?TABLES{_IN}{_LIKE}", _tables),
+        (rf"SHOW (?:(?:ALL|FULL|EXTENDED|TERSE) )?TABLES{_IN}{_LIKE}", _tables),
         (rf"SHOW (?:(?:ALL|FULL|EXTENDED) )?TABLES{_IN} WHERE .*", _tables),
         (rf"SHOW TABLE STATUS{_IN}{_LIKE}", _tables),
         (r"LIST TABLES|\\dt?\+?|\.tables?|PRAGMA (?:main\.)?(?:show_tables|table_list)(?:\(\))?", _tables),
+        (rf"{_EXEC}sp_tables", _tables),
+        (rf"SHOW VIEWS{_IN}|\\dv\+?", _views),
         (r"SHOW (?:DATABASES|SCHEMAS)|\\l|\.databases|PRAGMA database_list", _databases),
         (r"SELECT (?:DATABASE|SCHEMA|current_database)\s*\(\s*\)", _databases),
         (rf"(?:USE|\\c) {_NAME}", _this_database),
-        (rf"SHOW (?:(?:FULL|EXTENDED) )?(?:COLUMNS|FIELDS) (?:FROM|IN) {_NAME}{_IN}{_LIKE}", _describe),
-        (rf"(?:DESC|DESCRIBE|EXPLAIN)(?: TABLE)? (?!(?:SELECT|WITH|FROM|VALUES|ANALYZE)\b){_NAME}", _describe),
+        (
+            rf"SHOW (?:(?:FULL|EXTENDED) )?(?:COLUMNS|FIELDS) (?:FROM|IN) (?:(?:TABLE|VIEW) )?{_NAME}{_IN}{_LIKE}",
+            _describe,
+        ),
+        (rf"{_EXEC}sp_(?:help|columns) N?{_NAME}", _describe),
+        (rf"{_DESCRIBE} {_NOT_A_QUERY}{_NAME}", _describe),
         (rf"\\d\+? {_NAME}", _describe),
         (rf"SHOW {_NAME}", _describe),
         (rf"(?:SHOW CREATE (?:TABLE|VIEW)|\.schema) {_NAME}", _create),
@@ -205,9 +219,10 @@ _HABITS: tuple[tuple[re.Pattern[str], Answer], ...] = tuple(
         (rf"PRAGMA (?:main\.)?(?:table_info|table_xinfo)\s*(?:\(\s*{_NAME}\s*\)|=\s*\w+)", _table_info),
         (rf"SELECT \* FROM pragma_table_info\s*\(\s*{_NAME}\s*\)", _table_info),
         (rf"PRAGMA (?:main\.)?foreign_key_list\s*\(\s*{_NAME}\s*\)", _foreign_keys),
+        (rf"SHOW PRIMARY KEYS (?:FROM|IN) (?:TABLE )?{_NAME}|\.(?:indexes|indices) (?P<of>\S+)", _indexes),
         (rf"PRAGMA (?:main\.)?index_list\s*\(\s*{_NAME}\s*\)", _indexes),
-        (r"EXPLAIN(?: QUERY PLAN| ANALYZE| FORMAT\s*=\s*\w+)? (?P<query>(?:SELECT|WITH|FROM|VALUES|\().*)", _explain),
-        (r"(?:DESCRIBE|DESC|SHOW) (?P<query>(?:SELECT|WITH|FROM|VALUES|\().*)", _describe_query),
+        (rf"EXPLAIN(?: QUERY PLAN| ANALYZE| FORMAT\s*=\s*\w+| \([^()]*\))? {_QUERY}", _explain),
+        (rf"(?:DESCRIBE|DESC|SHOW) {_QUERY}", _describe_query),
         (rf"SUMMARIZE(?: TABLE)? {_NAME}", _summarize),
     )
 )

@@ -15,6 +15,9 @@ from envs.sql.manifest import Manifest, Table
 Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 
+_SCHEMAS = ("main", "public", "dbo")
+
+
 def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
     """Put the inline tables in place; whether there was anything to replace."""
     changed = False
@@ -47,12 +50,17 @@ def _schema_asked_for(tree: exp.Expr, manifest: Manifest) -> str:
 def _names_home(table: exp.Table, manifest: Manifest) -> bool:
     home = manifest.database.casefold()
     if table.catalog:
-        return table.catalog.casefold() == home and table.db.casefold() in ("main", "public", home)
-    return bool(table.db) and table.db.casefold() in (home, "public")
+        # BigQuery puts a project before the database, others the database before a schema.
+        return table.db.casefold() == home or (table.catalog.casefold() == home and table.db.casefold() in _SCHEMAS)
+    return bool(table.db) and table.db.casefold() in (home, "public", "dbo")
 
 
 def _maker(table: exp.Table) -> Callable[[Manifest, str], Rows] | None:
     name, schema = table.name.casefold(), table.db.casefold()
+    if name.startswith("information_schema."):  # BigQuery's views, one name of two parts
+        schema, _, name = name.partition(".")
+    if schema == "sys":
+        return _SYS.get(name)
     if schema == "information_schema":
         return _INFORMATION_SCHEMA.get(name)
     return _BARE.get(name) if schema in ("", "main", "pg_catalog") else None
@@ -130,6 +138,41 @@ def _pg_tables(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
     return ("schemaname", "tablename"), [("public", table.name) for table in manifest.tables]
 
 
+def _pg_views(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    return ("schemaname", "viewname", "definition"), [("public", view.name, view.sql) for view in manifest.views]
+
+
+def _pg_table_def(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    columns = ("schemaname", "tablename", "column", "type", "notnull")
+    return columns, [("public", r.name, c.name, c.type, not c.nullable) for r in manifest.relations for c in r.columns]
+
+
+def _sys_tables(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    return ("name", "type_desc"), [(table.name, "USER_TABLE") for table in manifest.tables]
+
+
+def _sys_views(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    return ("name", "type_desc"), [(view.name, "VIEW") for view in manifest.views]
+
+
+def _oracle_tables(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    """In capitals, as Oracle keeps names and its users ask for them; DuckDB finds a table by any case."""
+    return ("owner", "table_name"), [(manifest.database.upper(), table.name.upper()) for table in manifest.tables]
+
+
+def _oracle_columns(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    columns = ("owner", "table_name", "column_name", "data_type", "nullable", "column_id")
+    return columns, [
+        (manifest.database.upper(), r.name.upper(), c.name.upper(), c.type, "Y" if c.nullable else "N", position)
+        for r in manifest.relations
+        for position, c in enumerate(r.columns, 1)
+    ]
+
+
+def _dual(manifest: Manifest, schema: str) -> Rows:  # noqa: ARG001
+    return ("dummy",), [("X",)]
+
+
 _INFORMATION_SCHEMA = {
     "tables": _tables,
     "columns": _columns,
@@ -142,4 +185,14 @@ _BARE = {
     "sqlite_schema": _sqlite_master,
     "sqlite_temp_master": lambda manifest, schema: (_sqlite_master(manifest, schema)[0], []),
     "pg_tables": _pg_tables,
+    "pg_views": _pg_views,
+    "pg_table_def": _pg_table_def,
+    "svv_tables": _tables,
+    "svv_columns": _columns,
+    "user_tables": _oracle_tables,
+    "all_tables": _oracle_tables,
+    "user_tab_columns": _oracle_columns,
+    "all_tab_columns": _oracle_columns,
+    "dual": _dual,
 }
+_SYS = {"tables": _sys_tables, "views": _sys_views}

@@ -6,6 +6,7 @@ forking *thread*) is reliable for the workers. It ends, and they with it, when i
 
 import contextlib
 import gc
+import logging
 import os
 import selectors
 import signal
@@ -23,6 +24,7 @@ def main(descriptor: int, owner: int) -> None:
     """Serve the control socket `descriptor` for the process `owner`: "fork" with a worker's socket attached is
     answered with its pid; "kill PID" kills that worker."""
     control = socket.socket(fileno=descriptor)
+    logging.disable()  # sqlglot comments on what it cannot read, to nobody
     allowed_functions(), allowed_classes()
     clean_connection().close()
     clean_connection.cache_clear()
