@@ -14,6 +14,8 @@ from envs.swe.sandbox import Sandboxes
 MOST_BROKEN = 0.5
 """A bug that breaks a larger share of the tests is too plain to be a task."""
 
+AHEAD = 2
+
 T = TypeVar("T")
 
 
@@ -76,19 +78,24 @@ class Trial:
 
 
 async def in_order(work: Iterable[Callable[[], Awaitable[T]]], parallel: int) -> AsyncGenerator[T, None]:
-    """Results in the order of `work`, of which `parallel` pieces run at once. What still runs when nobody asks for
-    more is cancelled. Use with `aclosing`."""
-    running: list[asyncio.Future[T]] = []
+    """Results in the order of `work`, of which `parallel` pieces run at once; while an early one is slow, later ones
+    go on until `AHEAD` times as many wait for it. What still runs when nobody asks for more is cancelled. Use with
+    `aclosing`."""
+    begun: list[asyncio.Future[T]] = []
     left = iter(work)
     try:
         while True:
-            while len(running) < parallel and (piece := next(left, None)) is not None:
+            running = [one for one in begun if not one.done()]
+            while len(running) < parallel and len(begun) < AHEAD * parallel and (piece := next(left, None)) is not None:
                 running.append(asyncio.ensure_future(piece()))
-            if not running:
+                begun.append(running[-1])
+            if not begun:
                 return
-            yield await running[0]
-            running.pop(0)
+            if begun[0].done():
+                yield begun.pop(0).result()
+            else:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for one in begun:
+            one.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)

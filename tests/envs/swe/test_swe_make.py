@@ -1,6 +1,9 @@
 """Bugs planted in packages: the archives, the plan, the issue texts, and whole tasks."""
 
+import asyncio
 import tarfile
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from envs.swe.make.package import make_tasks
 from envs.swe.make.plan import plan, planted
 from envs.swe.make.sdist import Package, read_archive
 from envs.swe.make.source import Change
-from envs.swe.make.trial import Kept, Trial
+from envs.swe.make.trial import Kept, Trial, in_order
 from envs.swe.scoring import Checked
 from envs.swe.world import SweReference
 from tests.envs.swe.tiny import ARCHIVE, write_archive
@@ -186,3 +189,38 @@ async def test_a_trial_keeps_what_shows_itself_twice_and_counts_the_rest(archive
     assert await tried(unseen) == "no test fails"
     assert await tried(low, unseen) == "no test fails for one of several bugs"
     assert await tried(low, flaky=True) == "flaky"
+
+
+async def test_work_goes_on_in_order_never_too_much_at_once_and_nothing_is_left_running() -> None:
+    running, most, ended = 0, 0, []
+    gates = [asyncio.Event() for _ in range(12)]
+
+    async def piece(n: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            await gates[n].wait()
+            return n
+        finally:
+            running -= 1
+            ended.append(n)
+
+    async with aclosing(in_order((partial(piece, n) for n in range(12)), parallel=3)) as results:
+        first = asyncio.ensure_future(anext(results))
+        for n in (2, 1, 3, 4, 5):  # the first is slow: as many again go ahead of it, and no more
+            gates[n].set()
+            await asyncio.sleep(0.01)
+        assert (sorted(ended), running, first.done()) == ([1, 2, 3, 4, 5], 1, False)
+        gates[0].set()
+        assert [await first, *[await anext(results) for _ in range(4)]] == [0, 1, 2, 3, 4]
+    assert (running, most) == (0, 3)
+
+    async def broken() -> int:
+        raise TaskError("broken")
+
+    gates[11].set()
+    async with aclosing(in_order([partial(piece, 11), broken], parallel=2)) as results:
+        assert await anext(results) == 11
+        with pytest.raises(TaskError, match="broken"):
+            await anext(results)
