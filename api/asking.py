@@ -5,6 +5,7 @@ reply is paid for once, however often the compilation is started again or anothe
 for nothing where the scorer has changed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from rollout.runs import Job
 from rollout.store import Store
 
 POLL_SECONDS = 0.5
+_URL = re.compile(r"https?://[^\s,;]+")
+"""Where endpoints stand is not told in what is published, and a drop's words are."""
 
 
 class QueuedAsker:
@@ -66,7 +69,7 @@ class QueuedAsker:
             found = self.store.jobs(tuple(orders))
             for job in found:
                 if job.state == "failed":
-                    raise Unanswered(f"{job.id}: {job.failure}: {job.error}")
+                    raise Unanswered(f"{job.id}: {job.failure}: {_URL.sub('the endpoint', job.error)}")
             if all(job.state == "succeeded" for job in found):
                 self.answered += len(found)
                 return [self.sample(job) for job in found]

@@ -77,6 +77,7 @@ def test_what_was_planted_is_dropped_and_what_failed_is_asked_again(served: Any,
     assert once == {task: n for task, n in expected.items() if task != AWAY}
     version = trajc.home / "datasets" / first["dataset"] / first["version"]
     manifest = json.loads((version / "manifest.json").read_text())
+    assert not [path for path in version.rglob("*") if path.is_file() and oracle.encode() in path.read_bytes()]
     assert any("1 of 8 examples are missing because model calls failed" in words for words in manifest["warnings"])
     assert manifest["statistics"]["labels"]["closed_book: not answered (0 of 2)"] == 4
     assert trajc.json("verify", version)["ok"]
