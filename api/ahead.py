@@ -31,6 +31,8 @@ class Ahead:
         self._monotonic = monotonic
         self._waiting: dict[str, dict[str, float]] = {}
         """Run -> trajectory -> when it came. Only runs with a recipe that go on are here."""
+        self._wanted: dict[str, bool] = {}
+        """Whether a run that goes on has a recipe."""
         self._jobs: dict[str, str] = {}
 
     def resume(self, run: Run) -> None:
@@ -44,11 +46,13 @@ class Ahead:
                 return
 
     def finished(self, run: str, trajectory: str) -> None:
-        if run not in self._waiting and not isinstance(self.service.store.run(run).spec.recipe, dict):
-            return
-        self._waiting.setdefault(run, {})[trajectory] = self._monotonic()
+        if run not in self._wanted:
+            self._wanted[run] = isinstance(self.service.store.run(run).spec.recipe, dict)
+        if self._wanted[run]:
+            self._waiting.setdefault(run, {})[trajectory] = self._monotonic()
 
     def ended(self, run: str) -> None:
+        self._wanted.pop(run, None)
         self._waiting.pop(run, None)
         self._jobs.pop(run, None)
 

@@ -29,7 +29,7 @@ from compiler.renderings import FileRenderings
 from compiler.select import run_select
 from compiler.shard import Summary, compile_shard
 from compiler.siblings import Siblings, gather, wants_siblings
-from compiler.work import Plan, compilation_folder, remove_ended
+from compiler.work import SHARD, Plan, compilation_folder, remove_ended
 from envs.frozen import Frozen
 from rollout.blobs import FolderBlobs
 from rollout.database import Conflict, NotFound
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 KIND: JobKind = "compile_shard"
 AT_ONCE = 200
 """Jobs ordered by one statement."""
+ASKING_ALONE = 1024
+"""Trajectories of a shard that nobody shares and that waits for models: at its end the last replies are waited for."""
 NO_SCORERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -129,7 +131,7 @@ class Work:
             ids = list(chosen(self.store, self.recipe))
             if wants_siblings(self.recipe):
                 self.gather(ids)
-            plan.make(ids)
+            plan.make(ids, ASKING_ALONE if alone and self.recipe.asked else SHARD)
         if alone or plan.shards == 1:
             for number in range(plan.shards):
                 self.shard(number)

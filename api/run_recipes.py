@@ -7,12 +7,16 @@ import asyncio
 import logging
 import re
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from api.ahead import Ahead
 from api.compile_jobs import check_asked, queue_compilation
 from api.problems import Problem
 from api.service import Service
 from api.settings import Settings
-from compiler.recipe import Recipe, parse_recipe
+from compiler.errors import RecipeError
+from compiler.recipe import parse_recipe
+from rollout.database import Conflict
 from rollout.runs import Event, Run, RunSpec
 
 log = logging.getLogger(__name__)
@@ -29,17 +33,35 @@ def check_recipe(spec: RunSpec, settings: Settings) -> None:
 
 async def compile_finished_runs(service: Service) -> None:
     """For ever: first the runs that ended while nobody looked, then each one as it ends."""
-    after = await asyncio.to_thread(service.store.last_event)
+    after: int | None = None
     ahead = Ahead(service)
-    for run in await asyncio.to_thread(lambda: list(service.every_run())):
-        await asyncio.to_thread(compile_if_wanted, service, run)
-        await asyncio.to_thread(ahead.resume, run)
     while True:
-        for event in await asyncio.to_thread(service.store.events, after):
-            after = event.id
-            await asyncio.to_thread(heed, service, ahead, event)
-        await asyncio.to_thread(ahead.turn)
+        try:
+            if after is None:
+                after = await asyncio.to_thread(begin, service, ahead)
+            after = await asyncio.to_thread(look, service, ahead, after)
+        except SQLAlchemyError as e:
+            log.error("runs' recipes wait: the database cannot be read, trying again: %s", e)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def begin(service: Service, ahead: Ahead) -> int:
+    """The event from which on to look."""
+    after = service.store.last_event()
+    for run in service.every_run():
+        compile_if_wanted(service, run)
+        ahead.resume(run)
+    return after
+
+
+def look(service: Service, ahead: Ahead, after: int) -> int:
+    """The last event that there was."""
+    while events := service.store.events(after):
+        for event in events:
+            heed(service, ahead, event)
+            after = event.id
+    ahead.turn()
+    return after
 
 
 def heed(service: Service, ahead: Ahead, event: Event) -> None:
@@ -55,8 +77,14 @@ def heed(service: Service, ahead: Ahead, event: Event) -> None:
 def compile_if_wanted(service: Service, run: Run) -> None:
     if run.finished is None or not isinstance(run.spec.recipe, dict) or run.cancel_requested:
         return
-    recipe: Recipe = parse_recipe({**run.spec.recipe, "runs": [run.id]})
-    made = queue_compilation(service, recipe, dataset_name(run), f"run {run.id} {run.finished}")
+    try:
+        recipe = parse_recipe({**run.spec.recipe, "runs": [run.id]})
+        made = queue_compilation(service, recipe, dataset_name(run), f"run {run.id} {run.finished}")
+    except RecipeError as e:  # queued by a release that knew other fields
+        log.error("run %s is done and not compiled: %s", run.id, e)
+        return
+    except Conflict:  # queued before, when the settings named another model or recipes had fewer fields
+        return
     log.info("run %s is done: compilation %s (%s)", run.id, made.id, made.state)
 
 

@@ -92,12 +92,12 @@ class Plan:
     def made(self) -> bool:
         return self._at.exists()
 
-    def make(self, ids: Iterable[str]) -> None:
-        """The first one stays: two that plan at once agree on it."""
+    def make(self, ids: Iterable[str], size: int = SHARD) -> None:
+        """The first one stays: two that plan at once agree on it. The bytes do not depend on the shards' size."""
         temporary = self.folder / f".plan-{uuid.uuid4().hex}"
         temporary.mkdir(parents=True)
         rest, shards = iter(ids), 0
-        while (some := list(islice(rest, SHARD))) or not shards:
+        while (some := list(islice(rest, size))) or not shards:
             (temporary / f"{shards:05d}").write_text("".join(f"{id}\n" for id in some))
             shards += 1
         (temporary / "shards").write_text(str(shards))

@@ -1,5 +1,6 @@
 """A run that names a recipe is compiled while it goes on: the work is done before, the bytes are those of after."""
 
+import multiprocessing
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from api.ahead import BATCH, Ahead
 from api.compile_ahead import prepare
 from api.compile_jobs import compile_claim
 from api.compile_steps import KIND, Step, candidates, take_step
-from api.run_recipes import compile_if_wanted, heed
+from api.run_recipes import begin, compile_if_wanted, dataset_name, heed, look
 from api.service import Service
 from compiler.build import outcomes
 from compiler.compilation import compile_dataset, renderings_file
@@ -21,6 +22,9 @@ from compiler.renderings import FileRenderings, Rendering
 from compiler.tokens import load_tokenizer
 from rollout.ids import trajectory_id
 from rollout.runs import Claim, RunSpec, TaskRow
+from rollout.schema import runs
+from rollout.store import Store
+from tests.api.test_compile_steps import Deadly
 from tests.compiler.conftest import World
 
 RECIPE: dict[str, Any] = {"formats": ["messages"], "seed": 3}
@@ -243,6 +247,49 @@ def test_a_teacher_is_asked_while_the_run_goes_on(service: Service) -> None:
         assert prepare(*given, scorers={"search": "s"}) == 2
     asked = service.store.claim("w", ("generation",), 100, service.store.now(), 60)
     assert sorted(claim.payload["trajectory"] for claim in asked) == sorted([*ids, *ids])
+
+
+def test_what_an_earlier_release_or_setting_queued_stops_nothing(service: Service) -> None:
+    """A recipe with a field that is gone; one that was queued when the service named another model."""
+    gone, renamed, fine = Running(service, 1), Running(service, 1), Running(service, 1)
+    with service.store.write() as c:
+        spec = {**service.store.run(gone.id).spec.model_dump(mode="json"), "recipe": {"no_such_field": 1}}
+        c.execute(runs.update().where(runs.c.id == gone.id).values(spec=spec))
+    for run in (gone, renamed, fine):
+        run.finish(0)
+    done = service.store.run(renamed.id)
+    service.store.create_compilation({}, dataset_name(done), idempotency_key=f"run {done.id} {done.finished}")
+    ahead = Ahead(service)
+    after = begin(service, ahead)
+    assert look(service, ahead, after) == service.store.last_event()
+    assert {c.run for c in service.store.compilations().items} == {None, fine.id}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_killed_while_it_is_done_ahead(service: Service, tmp_path: Path) -> None:
+    run = Running(service, 4)
+    run.finish(0, 1, 2)
+    ids = [row.id for row in service.store.trajectories(runs=[run.id]).items]
+    order = {"run": run.id, "recipe": {**RECIPE, "runs": [run.id]}, "trajectories": ids}
+    recipe = Recipe.model_validate(order["recipe"])
+    whole = compile_dataset(recipe, candidates(service.store, ids), service.blobs, tmp_path / "whole", "demo").version
+    codes = []
+    for point in range(1, 7):
+        blobs, datasets = Deadly(service.settings.blobs), tmp_path / f"killed-{point}"
+        blobs.left = point
+        given = (service.settings.database, blobs, datasets, order)
+        process = multiprocessing.get_context("fork").Process(target=deadly_prepare, args=given)
+        process.start()
+        process.join(60)
+        codes.append(process.exitcode)
+        found = candidates(service.store, ids)
+        assert compile_dataset(recipe, found, service.blobs, datasets, "demo").version == whole
+    assert codes == [9] * 6
+
+
+def deadly_prepare(database: str, blobs: Deadly, datasets: Path, order: dict[str, Any]) -> None:
+    with Store.open(database, blobs) as store:
+        prepare(store, blobs, datasets, order)
 
 
 def test_siblings_that_finish_later_are_in_the_bytes_all_the_same(service: Service, tmp_path: Path) -> None:
