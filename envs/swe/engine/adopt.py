@@ -36,7 +36,7 @@ def owner_of(labels: Mapping[str, str], name: str) -> str:
 async def adopt(client: aiodocker.Docker, spec: SandboxSpec, standing: Mapping[str, Any]) -> DockerSandbox:
     """The sandbox whose `standing` this was, which belongs to `spec`'s labels from then on. Raises `NotAdopted`."""
     if may_live(standing["process"]):
-        raise NotAdopted("its worker lost the lease but is still there")
+        raise NotAdopted("the process that had it is still there")
     container = client.containers.container(standing["container"])
     try:
         with engine_words("asking after the container"):
