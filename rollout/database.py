@@ -28,7 +28,7 @@ _EMIT = sa.text(
 MakeId = Callable[[str], str]
 _IDLE_SECONDS = 5.0
 _CLOCK_SECONDS = 5.0
-_EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
+EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
 class StepClock:
@@ -116,6 +116,7 @@ class Database:
         self.sqlite = engine.dialect.name == "sqlite"
         self.new_id: MakeId = new_id or Ids()
         self._snapshot = engine if self.sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._single = engine if self.sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
         self._offset, self._clock_good_until = 0.0, 0.0
         self._set_clock()
@@ -147,6 +148,14 @@ class Database:
             yield c
 
     @contextlib.contextmanager
+    def statement(self) -> Iterator[sa.Connection]:
+        """For one statement that is a transaction of its own: one round trip where `write` takes three. PostgreSQL
+        only."""
+        self._set_clock()
+        with self._single.connect() as c:
+            yield c
+
+    @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         self._set_clock()
         with self._writer, self.engine.connect().execution_options(trajc_writes=True) as c, c.begin():
@@ -164,7 +173,7 @@ class Database:
         if self.sqlite:
             c.execute(events.insert(), values)
         else:
-            c.execute(_EMIT, {"lock": _EVENT_LOCK, "rows": orjson.dumps(values).decode()})
+            c.execute(_EMIT, {"lock": EVENT_LOCK, "rows": orjson.dumps(values).decode()})
 
     def lock(self, c: sa.Connection, name: str) -> None:
         """Hold the name against other writers until the transaction ends. On SQLite there are no others."""

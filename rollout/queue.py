@@ -11,6 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from rollout import queue_sql
+from rollout.database import EVENT_LOCK
 from rollout.endings import Endings
 from rollout.queue_sql import QUEUED, RUNNING
 from rollout.requeue import LONGEST_DELAY
@@ -26,6 +27,11 @@ class Queue(Endings):
     ) -> tuple[Claim, ...]:
         """Up to `n` due jobs of these kinds, by their run's priority, then age. No job is given to two workers."""
         claims: list[Claim] = []
+        if not self.sqlite:
+            claims, more = self._claim_at_once(worker, kinds, n, now, lease_seconds)
+            if len(claims) == n or not more:
+                return tuple(claims)
+        first = len(claims)
         with self.write() as c:
             for run in self._runs_with_due(c, kinds, now):
                 if len(claims) == n:
@@ -33,8 +39,18 @@ class Queue(Endings):
                 asked = {"p_run": run, "p_kinds": kinds, "p_n": n - len(claims)}
                 take = queue_sql.TAKE_OF_NONE if run is None else queue_sql.TAKE_OF_RUN
                 claims += self._take(c, take, asked, worker, now, lease_seconds)
-            self._emit_running(c, now, claims)
+            self._emit_running(c, now, claims[first:])
         return tuple(claims)
+
+    def _claim_at_once(
+        self, worker: str, kinds: Sequence[JobKind], n: int, now: float, lease_seconds: float
+    ) -> tuple[list[Claim], bool]:
+        """What the first run gives, and whether another may give more."""
+        asked = {"p_kinds": kinds, "p_n": n, "p_worker": worker, "p_now": now, "p_expires": now + lease_seconds}
+        with self.statement() as c:
+            rows = c.execute(queue_sql.TAKE_AT_ONCE, asked | {"p_lock": EVENT_LOCK}).all()
+        claims = _claims(worker, (row for row in rows if row.id is not None))
+        return claims, rows[0].tried is not None or set(kinds) != {"rollout"}
 
     def claim_one(self, worker: str, job: str, attempt: int, now: float, lease_seconds: float) -> Claim | None:
         """The attempt that a message names; None where it is no longer the job's next, or must not start."""
@@ -130,20 +146,24 @@ class Queue(Endings):
         lease_seconds: float,
     ) -> list[Claim]:
         lease = {"p_worker": worker, "p_now": now, "p_expires": now + lease_seconds}
-        claims = [
-            Claim(
-                job=row.id,
-                kind=row.kind,
-                attempt=row.attempt,
-                worker=worker,
-                run=row.run_id,
-                sample=row.sample,
-                group=row.sample_group,
-                payload=row.payload or {},
-            )
-            for row in c.execute(statement, asked | lease)
-        ]
-        return sorted(claims, key=lambda claim: claim.job)
+        return _claims(worker, c.execute(statement, asked | lease))
 
     def _emit_running(self, c: sa.Connection, now: float, claims: Sequence[Claim]) -> None:
         self.emit(c, now, *((f"{x.kind}.running", x.run, x.job, {"attempt": x.attempt}) for x in claims))
+
+
+def _claims(worker: str, rows: Iterable[sa.Row[Any]]) -> list[Claim]:
+    claims = [
+        Claim(
+            job=row.id,
+            kind=row.kind,
+            attempt=row.attempt,
+            worker=worker,
+            run=row.run_id,
+            sample=row.sample,
+            group=row.sample_group,
+            payload=row.payload or {},
+        )
+        for row in rows
+    ]
+    return sorted(claims, key=lambda claim: claim.job)

@@ -70,6 +70,56 @@ TAKE_ONE = _take(
     )
 )
 
+TAKE_AT_ONCE = (
+    # On PostgreSQL: the run, its jobs and what is told of them in one statement, a transaction of its own. Each
+    # further one would wait for its turn on a busy machine. No event is numbered before the lock is held.
+    sa.text("""
+with first as materialized (
+    select runs.id from runs
+    where runs.finished is null and runs.paused is false and exists (
+        select from jobs where jobs.run_id = runs.id and jobs.kind in :p_kinds and jobs.state = 'queued'
+        and jobs.next_attempt_at <= :p_now)
+    order by runs.priority desc, runs.id limit 1
+), picked as materialized (
+    select jobs.id from jobs
+    where jobs.run_id = (select id from first) and jobs.kind in :p_kinds and jobs.state = 'queued'
+    and jobs.next_attempt_at <= :p_now
+    order by jobs.priority desc, jobs.next_attempt_at, jobs.id limit :p_n for update skip locked
+), taken as (
+    update jobs set state = 'running', attempt = attempt + 1, owner = :p_worker, claimed = :p_now,
+        heartbeat = :p_now, lease_expires = :p_expires
+    where id in (select id from picked) and state = 'queued'
+    returning id, kind, attempt, run_id, sample, sample_group, payload
+), held as materialized (
+    select pg_advisory_xact_lock(:p_lock) from (select from taken limit 1) as any_taken
+), told as (
+    insert into events (kind, run_id, job_id, data, at)
+    select kind || '.running', run_id, id, json_build_object('attempt', attempt), :p_now
+    from held, (select * from taken order by id) as taken
+)
+select (select id from first) as tried, taken.* from (select) as one left join taken on true
+""")
+    .bindparams(
+        sa.bindparam("p_kinds", expanding=True),
+        sa.bindparam("p_now", type_=sa.Double),
+        sa.bindparam("p_expires", type_=sa.Double),
+        sa.bindparam("p_n", type_=sa.Integer),
+        sa.bindparam("p_worker", type_=sa.Text),
+        sa.bindparam("p_lock", type_=sa.BigInteger),
+    )
+    .columns(
+        tried=sa.Text,
+        id=sa.Text,
+        kind=sa.Text,
+        attempt=sa.Integer,
+        run_id=sa.Text,
+        sample=sa.Integer,
+        sample_group=sa.Text,
+        payload=sa.JSON,
+    )
+)
+"""One row without a job where there was nothing to take; `tried` is the run that it looked at, if any."""
+
 JOBS_LOCKED: sa.Select[Any] = (
     sa.select(
         _job.id,
