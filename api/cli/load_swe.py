@@ -1,14 +1,15 @@
 """What `trajc tasks load-swe` and `rate-swe` do."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.cli.make_swe import write_tasks
+from api.cli.make_swe import line_of, write_tasks
 from api.cli.validate import lines_of
 from api.service import site_of
 from api.settings import Settings
@@ -27,48 +28,73 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A row that became no task, and why."""
+
+    file: str
+    row: int
+    id: str
+    image: str | None
+    faults: tuple[str, ...]
+
+
+@dataclass
 class Load:
     """What became of every row: rows = tasks + left out."""
 
-    loaded: tuple[Loaded, ...]
+    tasks: int = 0
+    left_out: list[Left] = field(default_factory=list)
+    wanted: Counter[str] = field(default_factory=Counter)
+    """Rows by image; "" is trajc's base image."""
+    present: dict[str, bool] = field(default_factory=dict)
 
     @property
-    def tasks(self) -> list[tuple[Task, Reference]]:
-        return [one.task for one in self.loaded if one.task is not None]
+    def rows(self) -> int:
+        return self.tasks + len(self.left_out)
 
-    @property
-    def left_out(self) -> list[Loaded]:
-        return [one for one in self.loaded if one.task is None]
+    def count(self, one: Loaded) -> None:
+        self.wanted[one.image or ""] += 1
+        self.present[one.image or ""] = one.present
+        if one.task is not None:
+            self.tasks += 1
+        else:
+            self.left_out.append(Left(one.row.file, one.row.number, one.row.name, one.image, one.faults))
 
     @property
     def images(self) -> dict[str, dict[str, Any]]:
         """Image -> how many rows want it and whether the engine has it."""
-        wanted = Counter(one.image or "" for one in self.loaded)
-        there = {one.image or "": one.present for one in self.loaded}
-        return {image: {"rows": count, "present": there[image]} for image, count in sorted(wanted.items())}
+        return {image: {"rows": count, "present": self.present[image]} for image, count in sorted(self.wanted.items())}
 
 
-async def load(sources: Sequence[Path], loading: Loading, settings: Settings, tell: Callable[[Loaded], None]) -> Load:
-    """Raises `TaskError` where a source cannot be read, `SandboxError` where the engine fails."""
+async def load(
+    sources: Sequence[Path], loading: Loading, settings: Settings, out: Path | None, tell: Callable[[Loaded], None]
+) -> Load:
+    """Tasks are written as they come, and the file is there only when whole; without `out` none is. Raises `TaskError`
+    where a source cannot be read, `SandboxError` where the engine fails."""
     settings.home.mkdir(parents=True, exist_ok=True)
     blobs = FolderBlobs(settings.blobs)
     site = site_of(settings, blobs, "swe")
     environment = SweEnvironment(site)
-    loading = replace(
-        loading,
-        docker_url=str(site.settings.get("docker_url") or DEFAULT_URL),
-        service=site.service,
-    )
+    url = str(site.settings.get("docker_url") or DEFAULT_URL)
+    loading = replace(loading, docker_url=url, service=site.service)
     rows = chain.from_iterable(read_rows(source) for source in sources)
-    found = []
+    done = Load()
+    partial = out.with_name(f".{out.name}.partial") if out else Path(os.devnull)
     try:
-        async with aclosing(load_rows(rows, loading, environment.sandboxes, blobs)) as loaded:
-            async for one in loaded:
-                tell(one)
-                found.append(one)
+        with partial.open("wb") as lines:
+            async with aclosing(load_rows(rows, loading, environment.sandboxes, blobs)) as loaded:
+                async for one in loaded:
+                    tell(one)
+                    done.count(one)
+                    if one.task is not None:
+                        lines.write(line_of(*one.task))
     finally:
         await environment.close()
-    return Load(tuple(found))
+    if out and done.tasks:
+        partial.replace(out)
+    elif out:
+        partial.unlink()
+    return done
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,13 @@ def write_tasks(tasks: Iterable[tuple[Task, Reference]], path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as lines:
         for task, reference in tasks:
-            lines.write(orjson.dumps({**task.model_dump(mode="json"), "reference": reference.data}) + b"\n")
+            lines.write(line_of(task, reference))
     partial.replace(path)
+
+
+def line_of(task: Task, reference: Reference) -> bytes:
+    """Of a task file."""
+    return orjson.dumps({**task.model_dump(mode="json"), "reference": reference.data}) + b"\n"
 
 
 async def make_base_image(settings: Settings, rootfs: Path | None, say: Callable[[str], None]) -> str:

@@ -101,47 +101,41 @@ def load_swe(
     """Load rows of SWE-bench or SWE-smith as tasks. Names what each row lacks and the image it wants; exits 3 if any
     row was left out."""
     import asyncio
+    from dataclasses import asdict
 
     from api.cli.load_swe import load
-    from api.cli.make_swe import write_tasks
     from envs.swe.load_rows import Loading
 
     target = out or Path(f"{rows[0].name.partition('.')[0]}.tasks.jsonl")
     loading = Loading(clones=clones, image=image, workdir=workdir, split=split, verified=verify, parallel=parallel)
     with plain_errors():
-        done = asyncio.run(load(rows, loading, settings(), tell_row))
-        if done.tasks and not check:
-            write_tasks(done.tasks, target)
+        done = asyncio.run(load(rows, loading, settings(), None if check else target, tell_row))
     for name, wanted in done.images.items():
         there = "the engine has it" if wanted["present"] else f"the engine lacks it: docker pull {name}"
         say(f"{wanted['rows']} rows want {name or 'the base image'}: {there}")
-    say(f"{len(done.loaded)} rows = {len(done.tasks)} tasks + {len(done.left_out)} left out")
+    say(f"{done.rows} rows = {done.tasks} tasks + {len(done.left_out)} left out")
     written = bool(done.tasks) and not check
     if as_json:
         emit(
             {
                 "file": str(target) if written else None,
-                "rows": len(done.loaded),
-                "tasks": len(done.tasks),
-                "left_out": [{**where(one), "faults": one.faults} for one in done.left_out],
+                "rows": done.rows,
+                "tasks": done.tasks,
+                "left_out": [asdict(one) for one in done.left_out],
                 "images": done.images,
             }
         )
     elif written:
-        print(f"{target}: {len(done.tasks)} tasks")
-    if not done.loaded:
+        print(f"{target}: {done.tasks} tasks")
+    if not done.rows:
         fail(f"{', '.join(map(str, rows))}: there is no row in it", 2)
     if done.left_out:
-        fail(f"{len(done.left_out)} of {len(done.loaded)} rows were left out", 3)
+        fail(f"{len(done.left_out)} of {done.rows} rows were left out", 3)
 
 
 def tell_row(one: "Loaded") -> None:
     for words in one.faults:
         say(f"{one.row.file}:{one.row.number}: {one.row.name}: {words}")
-
-
-def where(one: "Loaded") -> dict[str, object]:
-    return {"file": one.row.file, "row": one.row.number, "id": one.row.name, "image": one.image}
 
 
 def mine_swe(

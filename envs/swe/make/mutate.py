@@ -1,14 +1,14 @@
 """Bugs planted by changing a syntax tree: each a small change of a few characters or one statement.
 
 Only the text of the changed node is written anew; every other byte of the file stays. What the operators do lies in
-`expressions`, `calls`, `statements` and `scope`.
+`expressions`, `calls`, `statements` and `variables`.
 """
 
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from envs.swe.make import calls, expressions, scope, statements
+from envs.swe.make import calls, expressions, statements, variables
 from envs.swe.make.source import Change, Source
 
 Operator = Callable[[Source, ast.AST], Iterator[Change]]
@@ -39,8 +39,8 @@ OPERATORS: dict[str, Operator] = {
     "wrong exception": statements.raised,
     "wrong loop exit": statements.loop_exit,
     "wrong order": statements.order,
-    "wrong variable": scope.wrong_variable,
-    "wrong attribute": scope.wrong_attribute,
+    "wrong variable": variables.wrong_variable,
+    "wrong attribute": variables.wrong_attribute,
 }
 
 
