@@ -12,14 +12,12 @@ from typing import Any
 
 import duckdb
 import orjson
-from sqlglot import exp
 
 from envs.sql.connection import MANNERS, MEMORY, open_locked
 from envs.sql.ddl import named
 from envs.sql.dialect import KNOWN, LOOSE_GROUPS, LOOSE_NUMERALS, like_as_there, loosen_groups, translate
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
-from envs.sql.lineage import tables_read
 from envs.sql.manifest import Manifest
 from envs.sql.numerals import TEXT_REFUSED, numerals_as_there
 from envs.sql.refusal import Refused, Unparsable
@@ -137,7 +135,7 @@ class Engine:
     def _execute(self, checked: Checked, ask: Ask, statement: str, note: str = "") -> bytes:
         cursor = self.open(ask.dialect).cursor()
         try:
-            if checked.tree.find(exp.Rand, exp.Uuid):
+            if checked.chancy:
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")
             cursor.execute(statement)
             columns = [(column[0], str(column[1])) for column in cursor.description]
@@ -147,7 +145,7 @@ class Engine:
         if statement.startswith("EXPLAIN "):
             columns, kept = [("plan", "VARCHAR")], self._plan(kept)
             count = len(kept)
-        tables = tables_read(checked.tree, self._manifest)
+        tables = checked.reads
         listed = tuple(table.name for table in self._manifest.tables) if checked.catalog else ()
         if statement.startswith(_TELLING):
             tables, listed = (), tables

@@ -18,6 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from envs.sql.ducktree import duck_tree
 from envs.sql.functions import TABLE_FUNCTIONS, allowed_classes, allowed_functions
+from envs.sql.lineage import tables_in
 from envs.sql.manifest import Manifest, near
 from envs.sql.metadata import drop_home, replace_catalog
 from envs.sql.nodes import NODES, READABLE, WRITES
@@ -29,6 +30,7 @@ MAX_TOKENS = 8_000
 SAMPLE_SEED = 42
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+_CHANCY = {exp.Rand, exp.Uuid}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 """Prefix operators: a run of them nests as brackets do."""
 _WAYS_TO_ASK = "What there is, list_tables and describe_table tell, and so do SHOW TABLES and DESCRIBE <table>."
@@ -42,8 +44,12 @@ class Checked:
     """What to run: the statement itself, or its rewriting where it named this database or the catalog."""
     tree: exp.Expr
     """sqlglot's reading of `sql`, with catalog tables already replaced."""
+    reads: tuple[str, ...]
+    """The base tables that its result depends on (`envs.sql.lineage`)."""
     catalog: bool = False
     """Whether it asks for the catalog (`sqlite_master`, `information_schema`)."""
+    chancy: bool = False
+    """Whether it asks for random values."""
 
 
 class Guard:
@@ -65,16 +71,21 @@ class Guard:
             raise _not_a_query(tree)
         catalog = replace_catalog(tree, self._manifest)
         rewritten = any([drop_home(tree, self._manifest), steady_samples(tree), catalog])
-        self._check_nodes(tree)
-        self._check_tables(tree)
+        kinds = self._check_nodes(tree)
+        scopes = traverse_scope(tree)
+        self._check_tables(tree, scopes)
         text = tree.sql(dialect="duckdb") if rewritten else _one_statement(sql)
         self._check_duckdb(text)
-        return Checked(sql=text, tree=tree, catalog=catalog)
+        reads = tables_in(scopes, self._manifest)
+        return Checked(sql=text, tree=tree, reads=reads, catalog=catalog, chancy=not kinds.isdisjoint(_CHANCY))
 
-    def _check_nodes(self, tree: exp.Expr) -> None:
+    def _check_nodes(self, tree: exp.Expr) -> set[type]:
+        """The kinds of nodes that there are."""
         functions, classes = allowed_functions(), allowed_classes()
+        kinds = set[type]()
         for node in tree.walk():
             kind = type(node)
+            kinds.add(kind)
             if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
                 name = node.name.lower()
                 if name not in functions and name not in TABLE_FUNCTIONS:
@@ -86,9 +97,10 @@ class Guard:
                 raise _not_allowed(kind.__name__)
             elif kind is exp.Select and node.args.get("into"):
                 raise _not_allowed("Into")
+        return kinds
 
-    def _check_tables(self, tree: exp.Expr) -> None:
-        ctes = cte_references(tree)
+    def _check_tables(self, tree: exp.Expr, scopes: Iterable[Scope]) -> None:
+        ctes = cte_references(scopes)
         for table in tree.find_all(exp.Table):
             if id(table) in ctes:
                 continue
@@ -169,10 +181,10 @@ def _depth(kinds: Iterable[TokenType]) -> int:
     return deepest
 
 
-def cte_references(tree: exp.Expr) -> set[int]:
+def cte_references(scopes: Iterable[Scope]) -> set[int]:
     """Ids of the `Table` nodes that name a CTE in scope; every other one names a relation of the database."""
     found = set()
-    for scope in traverse_scope(tree):
+    for scope in scopes:
         for table in scope.tables:
             if not table.db and isinstance(scope.sources.get(table.name), Scope) and _is_cte(scope, table.name):
                 found.add(id(table))

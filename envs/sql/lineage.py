@@ -1,12 +1,12 @@
 """Which tables and columns a query read, views and CTEs resolved."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import Scope, build_scope
+from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
 from envs.sql.manifest import Manifest, Table, View
 
@@ -18,14 +18,17 @@ def tables_read(query: str | exp.Expr, manifest: Manifest, dialect: str = "duckd
     not know are left out. Raises `sqlglot.errors.ParseError` for what is no SQL.
     """
     tree = sqlglot.parse_one(query, dialect=dialect) if isinstance(query, str) else query
-    found: set[str] = set()
-    _collect(tree, manifest, found, frozenset())
-    return tuple(sorted(found))
+    return _base_tables(_relations_of(tree), manifest, frozenset())
+
+
+def tables_in(scopes: Sequence[Scope], manifest: Manifest) -> tuple[str, ...]:
+    """As `tables_read`, of a query whose scopes (`traverse_scope`) are known."""
+    return _base_tables(_tables_of(scopes), manifest, frozenset())
 
 
 def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dict[str, tuple[str, ...]]:
-    """Columns of each base table that the query mentions, sorted; `*` counts as all. For PIVOT, COLUMNS() and
-    struct stars, which cannot be told apart, every column of the tables read."""
+    """Columns of each base table that the query mentions, sorted; `*` counts as all. For PIVOT, COLUMNS(),
+    struct stars and views of VALUES, which cannot be told apart, every column of the tables read."""
     tables = tables_read(query, manifest, dialect)
     whole = {name: _all_columns(manifest, name) for name in tables}
     tree = sqlglot.parse_one(query, dialect=dialect)
@@ -52,23 +55,28 @@ def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dic
     return {name: tuple(sorted(columns)) for name, columns in read.items()}
 
 
-def _collect(tree: exp.Expr, manifest: Manifest, found: set[str], inside: frozenset[str]) -> None:
-    root = build_scope(tree) if isinstance(tree, exp.Query) else None
-    if root is None:
-        tables: Iterator[exp.Table] = tree.find_all(exp.Table)
-    else:
-        tables = _tables_of(root)
+def _base_tables(tables: Iterable[exp.Table], manifest: Manifest, inside: frozenset[str]) -> tuple[str, ...]:
+    """The base tables of these relations; `inside` are the views that are being looked into."""
+    found: set[str] = set()
     for table in tables:
         relation = manifest.find(table.name)
         if isinstance(relation, Table):
             found.add(relation.name)
         elif isinstance(relation, View) and relation.name not in inside:
-            _collect(sqlglot.parse_one(relation.sql, dialect="duckdb"), manifest, found, inside | {relation.name})
+            behind = _relations_of(sqlglot.parse_one(relation.sql, dialect="duckdb"))
+            found.update(_base_tables(behind, manifest, inside | {relation.name}))
+    return tuple(sorted(found))
 
 
-def _tables_of(root: Scope) -> Iterator[exp.Table]:
-    """Tables reached from the outermost query: CTEs count where they are referred to."""
-    queue, seen = [root], set[int]()
+def _relations_of(tree: exp.Expr) -> Iterator[exp.Table]:
+    """Of a query by its scopes; of a PIVOT or VALUES statement, which has none, all that it names."""
+    scopes = traverse_scope(tree)
+    return _tables_of(scopes) if scopes else tree.find_all(exp.Table)
+
+
+def _tables_of(scopes: Sequence[Scope]) -> Iterator[exp.Table]:
+    """Tables reached from the outermost query, whose scope is the last: CTEs count where they are referred to."""
+    queue, seen = [scopes[-1]], set[int]()
     while queue:
         scope = queue.pop()
         if id(scope) in seen:
@@ -83,9 +91,9 @@ def _tables_of(root: Scope) -> Iterator[exp.Table]:
         queue.extend(scope.set_operation_scopes)
         queue.extend(scope.table_scopes)
         queue.extend(scope.subquery_scopes)
-    known = {id(table) for scope in root.traverse() for table in scope.tables}
+    known = {id(table) for scope in scopes for table in scope.tables}
     # Corners that sqlglot gives no scope to (a PIVOT's IN list, say): better one table too many than one too few.
-    yield from (table for table in root.expression.find_all(exp.Table) if id(table) not in known)
+    yield from (table for table in scopes[-1].expression.find_all(exp.Table) if id(table) not in known)
 
 
 def _all_columns(manifest: Manifest, name: str) -> tuple[str, ...]:
@@ -94,7 +102,8 @@ def _all_columns(manifest: Manifest, name: str) -> tuple[str, ...]:
 
 
 def _with_views(tree: exp.Expr, manifest: Manifest) -> exp.Expr:
-    """The query with each view's name replaced by its query, views within views too."""
+    """The query with each view's name replaced by its query, views within views too. Raises `SqlglotError` for one
+    whose columns cannot be told."""
     views = {view.name.casefold(): view for view in manifest.views}
     for _ in range(len(views) + 1):
         used = [table for table in tree.find_all(exp.Table) if table.name.casefold() in views and not table.db]
@@ -102,5 +111,7 @@ def _with_views(tree: exp.Expr, manifest: Manifest) -> exp.Expr:
             break
         for table in used:
             query = sqlglot.parse_one(views[table.name.casefold()].sql, dialect="duckdb")
+            if not isinstance(query, exp.Query):
+                raise SqlglotError("a view of a PIVOT or VALUES statement")
             table.replace(exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(table.alias_or_name))))
     return tree

@@ -18,6 +18,8 @@ TABLES = {
 VIEWS = {
     "ab": "SELECT Alpha.id, w FROM Alpha JOIN b USING (id)",
     "over": "WITH c AS (SELECT * FROM ab) SELECT id FROM c",
+    "constant": "VALUES (1)",
+    "turned": "PIVOT b ON k IN (1, 2) USING max(w)",
     "quoted View": 'SELECT "The Column" AS x, id FROM "odd name"',
 }
 MANIFEST = Manifest(
@@ -89,6 +91,8 @@ COARSE = [
     "FROM Alpha PIVOT (sum(id) FOR v IN (1, 2) GROUP BY k)",
     "UNPIVOT Alpha ON v, k INTO NAME n VALUE x",
     "SELECT COLUMNS('i.*') FROM Alpha",
+    "SELECT * FROM turned",
+    "SELECT * FROM constant, c",
     "SELECT max(COLUMNS(*)) FROM c",
     "SELECT * FROM (PIVOT b ON k USING max(w)) p JOIN c USING (id)",
 ]
