@@ -16,7 +16,7 @@ from compiler.evidence import Found, Material
 from compiler.recipe import Recipe
 from compiler.render import Rendered, Renderer
 from compiler.siblings import TASK_TIER, Siblings, reach_of
-from compiler.transforms import Undecodable
+from compiler.transforms import Undecodable, neutralise
 from envs.blobs import BlobMissing
 
 AT_ONCE = 16
@@ -95,7 +95,7 @@ def distractors(
     too_long: PieceReason = "budget" if recipe.fill_tokens is None else "fill"
     filling.own([d for d in material.distractors if d.tier < TASK_TIER], left_out, too_long)
     if siblings is not None:
-        answers = [a for a in material.answers if len(a.strip()) > SHORT]
+        answers = [neutralise(a).text for a in material.answers if len(a.strip()) > SHORT]
         filling.siblings(_resolved(candidate, material, recipe, siblings), answers)
     filling.own([d for d in material.distractors if d.tier >= TASK_TIER], left_out, too_long)
     return filling.taken

@@ -181,7 +181,7 @@ class _Rows:
             yield "the template's own text holds the answer"
         for piece in row["pieces"]:
             self.pieces += 1
-            for what in self._piece(piece, prompt):
+            for what in [*self._piece(piece, prompt), *_place(piece, prompt, row)]:
                 yield f"piece {piece['source']}: {what}"
         if row["reasoning"] is None and row["answer"] != defused(row["ground_truth"]):
             yield "the answer is not the neutralised ground truth"
@@ -231,6 +231,15 @@ def _released(row: dict[str, Any]) -> dict[str, Any]:
         "ground_truth_answer": row["ground_truth"],
         "context_length": row["context_length"],
     }
+
+
+def _place(piece: dict[str, Any], prompt: bytes, row: dict[str, Any]) -> Iterator[str]:
+    if (piece["role"] == "needed") != (piece["tier"] == 0):
+        yield f"role {piece['role']} in tier {piece['tier']}"
+    if row["config"] == "search_agent" and piece["tier"] >= 3:
+        text = prompt[piece["start"] : piece["end"]].decode("utf-8", "replace")
+        if _holds(text, defused(row["ground_truth"])):
+            yield "it comes from another trajectory and holds the answer"
 
 
 def _holds(text: str, answer: str) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -61,6 +62,27 @@ def test_a_page_that_holds_the_answer_or_is_gold_is_no_distractor(compiled: Any,
     holds = [("mirror", "The light of Orrin, they say, was lit in Spring 1872."), ("near", "Lit in spring 18725.")]
     rows = [attempt(world, "a", "t1", PAGES[:1]), attempt(world, "b", "t1", holds)]
     assert pieces(compiled(*rows, recipe=TASK), "a") == {"orrin": 0, "page0": 0, "near": 3}
+
+
+def test_an_answer_that_is_neutralised_is_found_in_neutralised_pages(compiled: Any, world: Any) -> None:
+    holds = [("mirror", "They write <video> poster on it."), ("near", "They write <video> posters on it.")]
+    rows = [attempt(world, "a", "t1", PAGES[:1], answer="<video> poster"), attempt(world, "b", "t1", holds, answer="x")]
+    assert pieces(compiled(*rows, recipe=TASK), "a") == {"orrin": 0, "page0": 0, "near": 3}
+
+
+def test_the_verifier_finds_a_siblings_page_that_holds_the_answer(compiled: Any, found: list[Any], world: Any) -> None:
+    published = compiled(*found, recipe=TASK)
+    path = published.path / "canonical" / "search_agent-00000.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    (row,) = [row for row in rows if row["trajectory"] == "a"]
+    next(piece for piece in row["pieces"] if piece["source"] == "orrin")["tier"] = 3
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    faults = [f.what for f in verify(published.path, world.blobs).faults if "sha256" not in f.what]
+    assert faults == [
+        "piece orrin: role needed in tier 3",
+        "piece orrin: it comes from another trajectory and holds the answer",
+    ]
 
 
 def test_siblings_fill_up_to_the_wanted_length_and_evidence_always_stays(compiled: Any, found: list[Any]) -> None:
