@@ -23,7 +23,7 @@ from envs.swe.world import SweReference, SweWorld
 Drive = Callable[..., Awaitable[list[Any]]]
 
 FULL = os.environ.get("TRAJC_SOAK_N") == "full"
-PACKAGES = ("inflection", "toolz", "cachetools") if FULL else ("iniconfig",)
+PACKAGES = ("inflection", "toolz", "iniconfig") if FULL else ("iniconfig",)
 BUGS = 10 if FULL else 3
 
 
