@@ -40,6 +40,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
             say("no TRAJC_API_KEYS: answers callers on this machine only")
         config = uvicorn.Config(
             create_app(service, embedded),
+            # Sandboxes without an engine start processes as another user, which uvloop cannot, where it is installed.
+            loop="asyncio",
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
