@@ -90,7 +90,6 @@ class BubblewrapSandbox(Machine):
             raise SandboxError("the sandbox was closed")
         if not self._folder.is_dir():
             raise SandboxError("the sandbox's folder is gone")
-        ids = {} if self._outer is None else {"user": self._outer, "group": self._outer, "extra_groups": []}
         process = await asyncio.create_subprocess_exec(
             *self._argv,
             "--chdir",
@@ -103,7 +102,6 @@ class BubblewrapSandbox(Machine):
             start_new_session=True,
             cwd="/",
             env={"PATH": os.defpath},
-            **ids,  # type: ignore[arg-type]
         )
         channel = ProcessChannel(process)
         self._running = {c for c in self._running if not c.ended} | {channel}
@@ -180,6 +178,9 @@ def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: 
     bounds = spec.bounds
     limits = [str(bounds.open_files), str(bounds.file_bytes // 1024), str(bounds.memory_bytes // 1024)]
     argv = ["/bin/bash", "-c", BOUNDED, "bounded", *limits, str(bounds.processes if outer is not None else 0)]
+    if outer is not None:
+        # Not every event loop can start a program as another user.
+        argv += ["setpriv", f"--reuid={outer}", f"--regid={outer}", "--clear-groups", "--"]
     argv += [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     argv += ["--uid", str(AGENT_ID), "--gid", str(AGENT_ID), "--hostname", "sandbox", "--clearenv"]
     for name, value in {**ENVIRONMENT, "HOME": "/home/agent", "USER": "agent"}.items():

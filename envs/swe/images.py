@@ -20,7 +20,7 @@ from envs.swe.world import SweWorld
 
 REMEMBERED_SECONDS = 5.0
 """A task set has thousands of tasks and few images."""
-ENGINE_SECONDS = 10
+ENGINE_SECONDS = 60
 INSTALLED = "var/lib/dpkg/status"
 
 

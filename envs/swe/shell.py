@@ -26,14 +26,17 @@ __farewell() {
 }
 trap '__farewell "$?" gone' EXIT
 while IFS= read -r -d '' __mark && IFS= read -r -d '' __command; do
-  eval "$__command" </dev/null
-  __farewell "$?" here
+  __begun=
+  { __begun=1; eval "$__command"; } </dev/null
+  __code=$?
+  [[ $__begun ]] || builtin exit 126  # it cannot open a file any more, which another shell can
+  __farewell "$__code" here
 done
 if [ -n "${__left-}" ]; then
   __set=$SHELLOPTS
   builtin set +eux
   __jobs=$(builtin jobs -pr)
-  builtin unset __mark __command
+  builtin unset __mark __command __begun __code
   {
     builtin echo "# ${__jobs:+busy}"
     builtin declare -p; builtin declare -f; builtin alias -p; builtin umask -p; builtin trap -p; builtin shopt -p

@@ -39,9 +39,10 @@ rm -rf .git /tmp/.tracked
 BASE_FILES = "var"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (
-    'echo ready; read -r size; head -c "$size" | '
-    'tar --extract --no-same-owner --preserve-permissions --directory / --file - "$0" 2>&1 && echo unpacked'
+    "echo ready; tar --extract --read-full-records --no-same-owner --preserve-permissions --directory / --file - "
+    '"$0" 2>&1 && echo unpacked'
 )
+"""It waits as a `tar` that was started already; the archive's own end ends it."""
 
 
 class DockerSandbox(Machine):
@@ -206,7 +207,7 @@ class DockerSandbox(Machine):
 
 async def _unpacked(channel: DockerChannel, seed: bytes) -> str:
     """Send a seed to somebody who unpacks it; "" or what went wrong."""
-    await channel.write(f"{len(seed)}\n".encode() + seed)
+    await channel.write(seed)
     said = b""
     while not said.endswith(b"unpacked\n") and (chunk := await channel.read()):
         said += chunk

@@ -3,7 +3,11 @@
 import asyncio
 from dataclasses import replace
 
-from envs.swe.sandbox import Sandboxes, SandboxSpec
+import pytest
+
+from envs.swe.bubblewrap import BubblewrapSandboxes
+from envs.swe.sandbox import Output, Sandboxes, SandboxSpec
+from tests.envs.swe.conftest import rootfs
 
 
 async def test_directory_variables_and_jobs_last_from_call_to_call(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
@@ -123,3 +127,18 @@ async def test_folders_deeper_than_any_path_are_counted_and_removed(sandboxes: S
     folder = getattr(box, "_folder", None)
     await box.close()
     assert folder is None or not folder.exists()
+
+
+@pytest.mark.needs("bubblewrap")
+def test_bubblewrap_works_on_the_loop_that_servers_run_on(spec: SandboxSpec) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def once() -> Output:
+        box = await BubblewrapSandboxes(rootfs()).start(spec)
+        try:
+            return await box.run("id -u; echo here", 10)
+        finally:
+            await box.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(once()).data == b"1000\nhere\n"
