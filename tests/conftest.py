@@ -51,6 +51,10 @@ def _vllm() -> str | None:
     return None if os.environ.get("TRAJC_TEST_VLLM") else "TRAJC_TEST_VLLM names no running vLLM"
 
 
+def _trainers() -> str | None:
+    return None if os.environ.get("TRAJC_TEST_TRAINERS") else "TRAJC_TEST_TRAINERS names no folder of trainers"
+
+
 def _realdata() -> str | None:
     folder = os.environ.get("TRAJC_REALDATA")
     if not folder:
@@ -72,6 +76,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "chromium": _program("chromium"),
     "bubblewrap": _bubblewrap,
     "vllm": _vllm,
+    "trainers": _trainers,
     "realdata": _realdata,
     "network": _network,
     "apt": _program("apt-get"),
