@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -91,13 +91,6 @@ class Models:
                 )
             self._pools[key] = Pool(model, endpoints, http=self._http)
         return self._pools[key]
-
-    def status(self) -> Mapping[str, tuple[Status, ...]]:
-        """Each model's endpoints as they stand."""
-        found: dict[str, tuple[Status, ...]] = {}
-        for key, pool in self._pools.items():
-            found[key.model] = (*found.get(key.model, ()), *pool.status())
-        return found
 
     async def follow(self) -> None:
         """For ever: tell the database, and do as it says."""

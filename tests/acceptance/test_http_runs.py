@@ -90,7 +90,7 @@ def test_tasks_are_appended_as_a_stream_until_the_run_is_sealed(served: Any) -> 
         (json.dumps({**QUESTION, "question": ""}), "question", "at least 1 character"),
         (json.dumps({**QUESTION, "answer": "x"}), "answer", "no such field; a task has"),
         (json.dumps({**QUESTION, "environment": "sql"}), "environment", "the task is for 'sql', the run for 'search'"),
-        (json.dumps({**QUESTION, "world": {"corpus": "halvrad"}}), "", "halvard"),
+        (json.dumps({**QUESTION, "world": {"corpus": "halvrad"}}), "world.corpus", "halvard"),
     ],
 )
 def test_a_broken_line_is_named_and_queues_nothing(served: Any, line: str, field: str, words: str) -> None:
@@ -117,7 +117,7 @@ def test_a_broken_line_is_named_and_queues_nothing(served: Any, line: str, field
         ({"model": "orakel"}, "unknown model 'orakel'; known: oracle. Endpoint: "),
         ({"base_urls": ["http://user:secret@127.0.0.1/v1"]}, "carries credentials"),
         ({"samples": 0}, "field samples: "),
-        ({"sample": 3}, "a run has base_urls, environment, "),
+        ({"sample": 3}, "a run has base_urls, calls_at_once, environment, "),
         ({"task_set": "nothing"}, "no task set 'nothing'"),
         ({}, "no tasks: give tasks"),
     ],
