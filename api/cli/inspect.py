@@ -30,7 +30,7 @@ def show_run(client: Client, id: str, as_json: bool) -> None:
         emit({**run, "failures": failed})
         return
     print(in_words(run))
-    for line in progress_words.lines(run["progress"]):
+    for line in progress_words.lines(run["progress"], run["done"]):
         print(line)
     for failure, rollouts in failed.items():
         print(f"{failure}: {run['accounts']['failed'][failure]}")

@@ -19,13 +19,14 @@ def pace(progress: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def lines(progress: dict[str, Any]) -> Iterator[str]:
-    """Totals, then each endpoint."""
+def lines(progress: dict[str, Any], done: bool) -> Iterator[str]:
+    """Totals, how it goes unless it is done, then each endpoint."""
     yield (
         f"{thousands(progress['calls'])} model calls: {thousands(progress['prompt_tokens'])} tokens in "
         f"({thousands(progress['cached_tokens'])} cached), {thousands(progress['completion_tokens'])} out"
     )
-    yield pace(progress)
+    if not done:
+        yield pace(progress)
     for use in progress["endpoints"]:
         yield f"  {use['endpoint']}  {of_endpoint(use)}"
 
