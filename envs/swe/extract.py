@@ -4,6 +4,7 @@ Root's copy of the base commit is what is compared with; its git directory, inde
 """
 
 from envs.errors import EnvironmentFailure, SandboxError
+from envs.swe.disk import speaks_of_full_disk
 from envs.swe.gitdir import BASE_REPOSITORY
 from envs.swe.sandbox import Sandbox
 
@@ -16,7 +17,9 @@ export GIT_DIR={BASE_REPOSITORY} GIT_WORK_TREE="$1" GIT_INDEX_FILE="$work/index"
 export GIT_OBJECT_DIRECTORY="$work/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES={BASE_REPOSITORY}/objects
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
-said=$(git {SETTINGS} add -A --ignore-errors . 2>&1) || case "$said" in *"o space left"*) echo "$said"; exit 8;; esac
+said=$(git {SETTINGS} add -A --ignore-errors . 2>&1) || case "$said" in
+  *"o space left"* | *"ut of diskspace"*) echo "$said"; exit 8;;
+esac
 [ "$2" = binary ] && set -- "$1" "-c core.attributesFile=$work/attributes"
 [ "$2" = text ] && set -- "$1" ""
 git {SETTINGS} $2 diff --cached --binary --no-ext-diff --no-textconv --no-color --no-renames \\
@@ -41,7 +44,7 @@ async def extract_patch(sandbox: Sandbox, workdir: str) -> tuple[str, str]:
             words = output.data.decode("utf-8", "replace").strip()[-400:]
             if output.code == 9:
                 return "", f"{workdir} is gone"
-            if "no space left" in words.lower():
+            if speaks_of_full_disk(output.data):
                 raise SandboxError("the disk below the sandbox is full: the edits cannot be read; free some space")
             if output.code == 7:
                 return "", f"/tmp cannot be written ({words})"

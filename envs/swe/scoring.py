@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from envs.errors import SandboxError
 from envs.score import Score
+from envs.swe.disk import refuse_full_disk, speaks_of_full_disk
 from envs.swe.patch import split, touched
 from envs.swe.report import Reporter
 from envs.swe.sandbox import Sandbox, Sandboxes, SandboxSpec
@@ -21,8 +22,6 @@ APPLY = """
 git apply --whitespace=nowarn "$0" 2>/tmp/apply.log || patch --batch --fuzz=3 -p1 -i "$0" >>/tmp/apply.log 2>&1 || {
   head -c 600 /tmp/apply.log; exit 3; }
 """
-LEAST_DISK = 4 << 20
-"""Bytes free for whoever judges; less, and the machine has failed."""
 LISTED = 20
 """Test ids named in a score's words."""
 
@@ -55,18 +54,29 @@ async def judge(
     aside = f"; not applied: changes to {', '.join(dropped)}" if dropped else ""
     if not kept.strip():
         return _score(0.0, "wrong", f"the patch changes only test files or their configuration{aside}")
+    score, log = await _tested(sandboxes, spec, reference, kept, aside)
+    if not score.right and speaks_of_full_disk(log.encode("utf-8", "replace")):
+        # It was full a moment ago, or the code under test says so, and will again.
+        score, _ = await _tested(sandboxes, spec, reference, kept, aside)
+    return score
+
+
+async def _tested(
+    sandboxes: Sandboxes, spec: SandboxSpec, reference: SweReference, patch: str, aside: str
+) -> tuple[Score, str]:
+    """The score of one run in a fresh sandbox, and what was written there."""
     sandbox = await sandboxes.start(replace(spec, seconds=reference.test_seconds + 300))
     try:
-        refusal = await apply_patch(sandbox, spec.workdir, kept)
+        refusal = log = await apply_patch(sandbox, spec.workdir, patch)
         if refusal:
             score = _score(0.0, "wrong", f"the patch does not apply: {refusal}{aside}")
         else:
             asked = (*reference.fail_to_pass, *reference.pass_to_pass)
-            checked = await run_tests(sandbox, spec.workdir, reference, asked, touched(kept))
-            score = verdict(checked, reference, aside)
+            checked = await run_tests(sandbox, spec.workdir, reference, asked, touched(patch))
+            score, log = verdict(checked, reference, aside), checked.log
         if not score.right:
             await refuse_full_disk(sandbox, spec.workdir)
-        return score
+        return score, log
     finally:
         await sandbox.close()
 
@@ -79,14 +89,6 @@ async def apply_patch(sandbox: Sandbox, workdir: str, patch: str) -> str:
         raise SandboxError(f"the patch could not be written into the sandbox: {reason}")
     output = await sandbox.execute(["/bin/bash", "-c", APPLY, "/tmp/submission.patch"], 60, workdir=workdir)
     return "" if output.ok else output.data.decode("utf-8", "replace").strip() or f"git apply: {output.ended}"
-
-
-async def refuse_full_disk(sandbox: Sandbox, workdir: str) -> None:
-    """A machine whose disk is full fails right patches too. Raises `SandboxError`."""
-    output = await sandbox.execute(["df", "-Pk", workdir, "/tmp"], 30)
-    free = [line.split()[3] for line in output.data.decode("utf-8", "replace").splitlines()[1:] if line.count(" ") > 3]
-    if any(kib.isdigit() and int(kib) << 10 < LEAST_DISK for kib in free):
-        raise SandboxError("the disk below the sandbox is full: nothing can be judged there; free some space")
 
 
 async def run_tests(

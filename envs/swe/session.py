@@ -9,6 +9,7 @@ from envs.blobs import BlobStore
 from envs.evidence import FULL, SNIPPET, Coverage, Evidence
 from envs.score import Submission
 from envs.swe.command import reading
+from envs.swe.disk import refuse_full_disk, speaks_of_full_disk
 from envs.swe.editor import EditRefused, Undo, inserted, replaced, view
 from envs.swe.extract import extract_patch
 from envs.swe.looked import claimed_paths, line_coverage, mentioned, shown_of
@@ -89,6 +90,8 @@ class SweSession:
     async def _bash(self, arguments: BashArguments) -> ToolResult:
         before = self._sandbox.directory
         output = await self._sandbox.run(arguments.command, self._seconds)
+        if speaks_of_full_disk(output.data):
+            await refuse_full_disk(self._sandbox, self._world.workdir)
         seen = observe(output.data, self._shown_bytes, output.left_out, output.cut_at)
         last = ending(output, self._seconds, self._sandbox.directory)
         gap = "\n" if last and seen.text and not seen.text.endswith("\n") else ""
@@ -259,6 +262,8 @@ class SweSession:
     async def _write(self, path: str, text: str) -> None:
         reason = await self._sandbox.write(path, text.encode("utf-8", "surrogateescape"))
         if reason:
+            if speaks_of_full_disk(reason.encode("utf-8", "replace")):
+                await refuse_full_disk(self._sandbox, self._world.workdir)
             raise EditRefused(f"{path} could not be written: {reason}")
 
 

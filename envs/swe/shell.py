@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from envs.errors import SandboxError
 from envs.swe.output import HeadTail
 from envs.swe.sandbox import Bounds, Output
 
@@ -117,8 +118,7 @@ class Shell:
         text = command.replace("\0", "").encode("utf-8", "surrogateescape")
         try:
             async with asyncio.timeout(seconds):
-                await self._channel.write(mark + b"\0" + text + b"\0")
-                ending = await self._collect(mark, kept)
+                ending = await self._told(mark + b"\0" + text + b"\0") or await self._collect(mark, kept)
         except TimeoutError:
             ending = None
         data, left_out, cut_at = kept.result()
@@ -132,6 +132,14 @@ class Shell:
             seconds=time.monotonic() - began,
             fresh_shell=ending is None or ending.closed or ending.flood,
         )
+
+    async def _told(self, data: bytes) -> Ending | None:
+        """Send a command; how the shell ended, where it had ended before: what an agent left behind may kill it."""
+        try:
+            await self._channel.write(data)
+        except SandboxError:
+            return Ending(await self._channel.exit_code(), closed=True)
+        return None
 
     async def _collect(self, mark: bytes, kept: HeadTail) -> Ending:
         start = b"\0" + mark + b" "

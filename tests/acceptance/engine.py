@@ -86,15 +86,17 @@ class OwnEngine:
         finally:
             path.unlink()
 
-    def processes(self) -> list[str]:
-        """Command lines of what belongs to it beside itself and its containerd: shims, and what runs in containers."""
+    def processes(self) -> list[list[str]]:
+        """What runs in containers, whether it knows of them or not: command lines, container by container."""
+        return [[_words(Path(f"/proc/{pid}")) for pid, _ in below(shim)] for shim in self._shims()]
+
+    def _shims(self) -> list[int]:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = _words(folder)
                 if "containerd-shim" in words and str(self.folder) in words:
-                    inside = [_words(Path(f"/proc/{pid}")) for pid, _ in below(int(folder.name))]
-                    found.append(f"{words}: {inside}")
+                    found.append(int(folder.name))
         return found
 
     def close(self) -> None:
@@ -103,6 +105,10 @@ class OwnEngine:
                 container.remove(force=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.stop()
+        for shim in self._shims():
+            for pid, _ in (*below(shim), (shim, "")):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for path in reversed([m for m in mounted if m.startswith(f"{self.folder}/")]):
             subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)

@@ -7,17 +7,12 @@ no matter of the sandbox, and is not here.
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from envs.blobs import MemoryBlobs
-from envs.errors import SandboxError
 from envs.score import Score, Submission
 from envs.swe.environment import SweEnvironment
 from envs.swe.make.folder import Edit, make_task_from_folder
 from envs.swe.patch import diff
-from envs.swe.sandbox import Output, Sandbox
 from envs.swe.scope import kept_part
-from envs.swe.scoring import refuse_full_disk
 from envs.swe.world import SweReference
 from envs.task import Reference, Task
 from tests.envs.swe.conftest import FAIL, PASS, SHOP
@@ -216,17 +211,6 @@ def test_what_the_gold_patch_changes_may_be_changed(shop: Path, blobs: MemoryBlo
     )
     parsed = SweReference.model_validate(reference.data)
     assert kept_part(parsed.gold_patch, parsed, {"setup.cfg": 0}) == (parsed.gold_patch, [])
-
-
-async def test_a_full_disk_below_the_sandbox_is_no_verdict() -> None:
-    class Full:
-        async def execute(self, argv: list[str], seconds: float, stdin: bytes = b"", workdir: str = "/") -> Output:  # noqa: ARG002
-            table = b"Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 100 100 12 100% /\n"
-            return Output(table, 0, 0, 0, "exited", 0.0)
-
-    full: Sandbox = Full()  # type: ignore[assignment]
-    with pytest.raises(SandboxError, match="the disk below the sandbox is full"):
-        await refuse_full_disk(full, "/testbed")
 
 
 async def test_a_suite_that_sets_its_own_path_is_judged_too(

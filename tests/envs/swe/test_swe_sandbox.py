@@ -142,3 +142,12 @@ def test_bubblewrap_works_on_the_loop_that_servers_run_on(spec: SandboxSpec) -> 
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(once()).data == b"1000\nhere\n"
+
+
+async def test_a_shell_that_dies_between_two_commands_costs_one_answer(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(spec)
+    await box.run("cd /tmp; (sleep 0.3; kill -9 $$) & echo left", 10)
+    await asyncio.sleep(1.0)
+    lost = await box.run("echo lost", 10)
+    assert (lost.fresh_shell, lost.ended) == (True, "exited")
+    assert (await box.run("pwd", 10)).data == b"/tmp\n"
