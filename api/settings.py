@@ -45,14 +45,14 @@ class Settings(BaseModel):
     )
     model_keys: Path | None = Field(
         default=None,
-        description='File of API keys for endpoints that want others: JSON, `{"https://host/v1": "key"}`; a key goes to '
-        "the URLs below its own. Read again when it changes; every process needs it.",
+        description='File of API keys for endpoints that want others: JSON, `{"https://host/v1": "key"}`; a key goes '
+        "to the URLs below its own. Read again when it changes; every process needs it.",
     )
     model_slots: int = Field(
         default=64,
         ge=1,
-        description="Model calls in flight at one endpoint to begin with, in each process; an engine's own figures move "
-        "it from there.",
+        description="Model calls in flight at one endpoint to begin with, in each process; an engine's own figures "
+        "move it from there.",
     )
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
