@@ -18,6 +18,7 @@ from pathlib import Path
 
 from envs.errors import SandboxError
 from envs.swe.engine.options import ENVIRONMENT
+from envs.swe.engine.owner import may_live, this_process
 from envs.swe.machine import Machine
 from envs.swe.sandbox import Limit, SandboxSpec
 
@@ -29,6 +30,7 @@ GROUP = "root:x:0:\nagent:x:1000:\n"
 BOUNDED = 'ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
 READ_SIZE = 1 << 16
 KILL_SECONDS = 10.0
+PREFIX = "trajc-bwrap-"
 INODE_BYTES = 1024
 """What each file counts for beside its bytes."""
 
@@ -38,6 +40,7 @@ class BubblewrapSandboxes:
 
     def __init__(self, rootfs: Path | None) -> None:
         self._rootfs = rootfs
+        self._reaped = False
         counted: tuple[Limit, ...] = ("processes",) if os.geteuid() == 0 else ()
         self.enforces: frozenset[Limit] = frozenset(("network", "filesystem", "time", "disk", *counted))
 
@@ -54,7 +57,10 @@ class BubblewrapSandboxes:
         if spec.network:
             raise SandboxError("a bubblewrap sandbox has no network to give; use docker")
         outer = random.choice(OUTER_IDS) if os.geteuid() == 0 else None
-        folder = Path(tempfile.mkdtemp(prefix="trajc-bwrap-"))
+        if not self._reaped:
+            self._reaped = True
+            await asyncio.to_thread(_reap)
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{this_process()}-"))
         try:
             await asyncio.to_thread(_furnish, folder, spec, outer)
         except BaseException:
@@ -205,6 +211,13 @@ def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: 
     if spec.workdir != "/home/agent":
         argv += ["--bind", str(folder / "tree" / spec.workdir.strip("/")), spec.workdir]
     return [*argv, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def _reap() -> None:
+    """Remove the folders of processes that were killed; their programs went with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        if not may_live(folder.name.removeprefix(PREFIX).rpartition("-")[0]):
+            _erase(folder)
 
 
 def _furnish(folder: Path, spec: SandboxSpec, outer: int | None) -> None:

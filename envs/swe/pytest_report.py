@@ -3,7 +3,7 @@
 What stands on the output of a test run is what any code under test may print. This runs inside of the task's own
 Python and pytest, however old they are, so it imports nothing of ours and is written in the plainest Python.
 
-The order (path in TRAJC_REPORT) is read and removed before any code of the repository runs: the key, the path to
+The order, a file beside this one, is read and removed before any code of the repository runs: the key, the path to
 write, and the files that the patch changed. Code that goes looking for the key in this process's memory finds it.
 """
 
@@ -20,18 +20,13 @@ WATCHED = ("_pytest", "pluggy", "unittest")
 
 
 def pytest_configure(config: Any) -> None:
-    path = os.environ.pop("TRAJC_REPORT", None)
-    if path is None or hasattr(config, "workerinput"):
-        return
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.path.join(here, "order")
+    if hasattr(config, "workerinput") or not os.path.exists(path):
+        return  # a process that another pytest started: that one tells
     with open(path) as order:
         key, target, changed = json.load(order)
     os.remove(path)
-    for name in ("PYTEST_ADDOPTS", "PYTHONPATH"):
-        before = os.environ.pop("TRAJC_" + name, "")
-        os.environ[name] = before
-        if not before:
-            del os.environ[name]
-    here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if p != here] + [here]
     config.pluginmanager.register(_reporter(config, key.encode(), target, set(changed)), "trajc-reporter")
 

@@ -51,8 +51,6 @@ class Reporter:
         folder = shlex.quote(self._folder)
         command = re.sub(r"\bPYTHONPATH=", f"PYTHONPATH={folder}:", command)
         return (
-            f'export TRAJC_REPORT={folder}/order TRAJC_PYTHONPATH="$PYTHONPATH" '
-            'TRAJC_PYTEST_ADDOPTS="$PYTEST_ADDOPTS"; '
             f'export PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}} PYTEST_ADDOPTS="$PYTEST_ADDOPTS -p {MODULE}"; '
             f"{command}"
         )

@@ -1,11 +1,15 @@
 """What any sandbox must hold, on each real kind of it."""
 
 import asyncio
+import socket
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from envs.swe.bubblewrap import BubblewrapSandboxes
+from envs.swe.engine.owner import this_process
 from envs.swe.sandbox import Output, Sandboxes, SandboxSpec
 from tests.envs.swe.conftest import rootfs
 
@@ -151,3 +155,13 @@ async def test_a_shell_that_dies_between_two_commands_costs_one_answer(sandboxes
     lost = await box.run("echo lost", 10)
     assert (lost.fresh_shell, lost.ended) == (True, "exited")
     assert (await box.run("pwd", 10)).data == b"/tmp\n"
+
+
+@pytest.mark.needs("bubblewrap")
+async def test_the_folders_of_a_process_that_was_killed_are_removed(spec: SandboxSpec) -> None:
+    host = socket.gethostname()
+    dead, alive = (Path(tempfile.mkdtemp(prefix=f"trajc-bwrap-{p}-")) for p in (f"{host}:{1 << 30}:1", this_process()))
+    box = await BubblewrapSandboxes(rootfs()).start(spec)
+    await box.close()
+    assert (dead.exists(), alive.exists()) == (False, True)
+    alive.rmdir()
