@@ -210,9 +210,9 @@ def filled(engine: OwnEngine) -> bool:
 
 
 def born(engine: OwnEngine) -> list[list[str]]:
-    """Programs in containers. An engine that is killed while it starts one forgets it half made, with none of our
-    programs in it yet (`runc init` waits for a word that never comes): only the engine's own keeper could tell."""
-    return [inside for inside in engine.processes() if [words.strip() for words in inside] != ["runc init"]]
+    """Programs in containers. An engine that is killed while it starts or ends one forgets its keeper, with none of
+    our programs in it: nothing at all, or a `runc init` that waits for a word that never comes."""
+    return [inside for inside in engine.processes() if [words.strip() for words in inside] not in ([], ["runc init"])]
 
 
 def objects(engine: OwnEngine) -> dict[str, list[str]]:
