@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from compiler.errors import CompileError
 from compiler.recipe import Recipe
 from compiler.work import remove_ended
 from rollout.database import Conflict
+from rollout.endpoints import EndpointEntry
 from rollout.engine import Broken, Done, Outcome
 from rollout.runs import Claim, Compilation
 
@@ -30,16 +31,19 @@ ATTEMPTS = 3
 """A compilation whose process is killed this often (out of memory, most of the time) has failed."""
 
 
-def check_asked(settings: Settings, recipe: Recipe) -> None:
-    """Raises `Problem` where a recipe asks a model, and neither it nor the settings say which."""
+def check_asked(settings: Settings, recipe: Recipe, entries: Iterable[EndpointEntry]) -> None:
+    """Raises `Problem` where a recipe asks a model, and neither it nor the settings say which, or where nobody is there
+    to be asked. `entries` are the endpoints that were added and removed."""
+    entries = tuple(entries)
     for name, asking in recipe.asked.items():
-        if (asking.model or settings.model) is None:
+        model = asking.model or settings.model
+        if model is None:
             raise Problem(
                 422,
                 "no-model",
                 f"no model to ask: give the recipe {name}.model, or start the service with TRAJC_MODEL",
             )
-        urls_of(settings, asking.base_urls)
+        urls_of(settings, asking.base_urls, entries, model)
 
 
 def with_models(settings: Settings, recipe: Recipe) -> Recipe:

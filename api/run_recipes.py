@@ -6,6 +6,7 @@ The compilation is queued under a key made of the run, so that looking twice, or
 import asyncio
 import logging
 import re
+from collections.abc import Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,18 +18,19 @@ from api.settings import Settings
 from compiler.errors import RecipeError
 from compiler.recipe import parse_recipe
 from rollout.database import Conflict
+from rollout.endpoints import EndpointEntry
 from rollout.runs import Event, Run, RunSpec
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 
-def check_recipe(spec: RunSpec, settings: Settings) -> None:
+def check_recipe(spec: RunSpec, settings: Settings, entries: Iterable[EndpointEntry]) -> None:
     """Raises `Problem`, or `RecipeError` naming the field: a run whose recipe cannot be read is not queued."""
     if isinstance(spec.recipe, str):
         raise Problem(422, "not-valid", "field recipe: give the recipe's fields as an object")
     if spec.recipe is not None:
-        check_asked(settings, parse_recipe(spec.recipe, "field recipe"))
+        check_asked(settings, parse_recipe(spec.recipe, "field recipe"), entries)
 
 
 async def compile_finished_runs(service: Service) -> None:

@@ -75,7 +75,7 @@ def checked(service: Service, wanted: CompilationRequest) -> Recipe:
     """Raises `RecipeError`, `Problem` where it asks nobody, or `NotFound` for a run that is not there."""
     given = wanted.recipe if wanted.run is None else {**wanted.recipe, "runs": [wanted.run]}
     recipe = parse_recipe(given)
-    check_asked(service.settings, recipe)
+    check_asked(service.settings, recipe, service.store.endpoint_entries())
     for run in recipe.runs:
         service.store.run(run)
     return recipe

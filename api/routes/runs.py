@@ -56,9 +56,9 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
             raise Problem(422, "no-model", "field model: name the model, or start the service with TRAJC_MODEL")
         wanted = wanted.model_copy(update={"model": service.settings.model})
     service.environment(wanted.environment)
-    check_recipe(wanted, service.settings)
-    await asyncio.to_thread(check_sampling, wanted.sampling)
     entries = await asyncio.to_thread(service.store.endpoint_entries)
+    check_recipe(wanted, service.settings, entries)
+    await asyncio.to_thread(check_sampling, wanted.sampling)
     urls = endpoints.urls_of(service.settings, wanted.base_urls, entries, wanted.model)
     warnings = await endpoints.check_model(service.settings, wanted.model, urls)
     how: dict[str, Any] = {"sealed": not wanted.open, "idempotency_key": key}

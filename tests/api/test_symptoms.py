@@ -176,3 +176,12 @@ def test_an_endpoint_that_carries_a_secret_or_is_none_is_refused(
 def test_an_endpoint_that_nobody_named_cannot_be_removed(client: TestClient) -> None:
     answer = client.delete("/v1/endpoints", params={"base_url": "http://nowhere/v1"})
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:trajc:problem:unknown-endpoint")
+
+
+def test_a_recipe_s_teacher_is_asked_where_an_endpoint_was_added(client: TestClient) -> None:
+    wanted = {"dataset": "taught", "recipe": {"target": "teacher", "teacher": {"model": "m"}}}
+    assert client.post("/v1/compilations", json=wanted).json()["type"] == "urn:trajc:problem:no-endpoint"
+    client.post("/v1/endpoints", json={"base_url": "http://127.0.0.1:9/v1"})
+    assert client.post("/v1/compilations", json=wanted).status_code == 202
+    client.delete("/v1/endpoints", params={"base_url": "http://127.0.0.1:9/v1"})
+    assert client.post("/v1/compilations", json=wanted).json()["type"] == "urn:trajc:problem:no-endpoint"
