@@ -105,7 +105,5 @@ def reads_environment(source: str) -> bool:
 def test_lower_floors_read_no_environment_variables() -> None:
     assert reads_environment("import os\nhome = os.environ['HOME']\n")
     assert not reads_environment("FUNCTIONS = 'getenv environ'\n")
-    # The plugin is no part of the service: it runs in a sandbox, among the tests that it reports on.
-    apart = {"envs.swe.pytest_report"}
-    lower = {name: path for name, path in modules().items() if not name.startswith("api") and name not in apart}
+    lower = {name: path for name, path in modules().items() if not name.startswith("api")}
     assert [name for name, path in lower.items() if reads_environment(path.read_text())] == []
