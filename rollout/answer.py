@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 HEAD_BYTES = 1 << 16
 """What an answer's status and headers may take."""
+BODY_BYTES = 256 << 20
+"""What a body may take: several times the longest reply with log probabilities, and less than a worker's memory."""
 
 _HEX = frozenset(string.hexdigits.encode())
 
@@ -51,8 +53,12 @@ class Reading:
             del self._buffer[: end + 4]
             searched = 0
         if self._chunks is not None:
+            if self._chunks.size + len(self._buffer) > BODY_BYTES:
+                raise _too_long()
             return self._whole(b"".join(self._chunks.parts)) if self._chunks.feed(self._buffer) else None
         if self._length is None or len(self._buffer) < self._length:
+            if len(self._buffer) > BODY_BYTES:
+                raise _too_long()
             return None
         body = bytes(memoryview(self._buffer)[: self._length])
         del self._buffer[: self._length]
@@ -99,6 +105,8 @@ class Reading:
         elif (length := headers.get(b"content-length")) is not None:
             if not length.isdigit():
                 raise TransportError(f"an answer of length {length[:80]!r}")
+            if len(length) > 15 or int(length) > BODY_BYTES:
+                raise _too_long()
             self._length = int(length)
         else:
             self.keep = False
@@ -106,11 +114,16 @@ class Reading:
             raise TransportError(f"an answer in content encoding {coding!r}, which was not asked for")
 
 
+def _too_long() -> TransportError:
+    return TransportError(f"an answer longer than {BODY_BYTES >> 20} MiB")
+
+
 class Chunks:
-    """A chunked body while it comes in; `parts` are its pieces so far."""
+    """A chunked body while it comes in; `parts` are its pieces so far, of `size` bytes in all."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
+        self.size = 0
         self._left = 0
         """Bytes that are to come of a chunk, its line end included."""
         self._trailing = False
@@ -151,5 +164,6 @@ class Chunks:
             raise TransportError("a chunk that does not end where it should")
         if data:
             self.parts.append(data)
+            self.size += len(data)
         self._left -= count
         del buffer[:count]

@@ -128,6 +128,20 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
         reading(*(data[i : i + 1] for i in range(len(data)))) if len(data) < 999 else reading(data[:-1], data[-1:])
 
 
+@pytest.mark.parametrize(
+    "head", [CHUNKED + b"fff\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 4095\r\n\r\n"]
+)
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    end = b"\r\n0\r\n\r\n" if head.startswith(CHUNKED) else b""
+    parts = [head, *([b"x" * 91] * 45), end]
+    whole = reading(*parts)
+    assert whole is not None
+    assert whole.body == b"x" * 4095
+    monkeypatch.setattr("rollout.answer.BODY_BYTES", 4094)
+    with pytest.raises(TransportError, match="longer than"):
+        reading(*parts)
+
+
 def test_headers_are_found_by_lower_case_names() -> None:
     answer = reading(b"HTTP/1.1 429 Slow down\r\nRETRY-After: 7\r\nX: 1\r\nx: 2\r\nContent-Length: 0\r\n\r\n")
     assert answer == Answer(429, {b"retry-after": b"7", b"x": b"1, 2", b"content-length": b"0"}, b"")
