@@ -52,7 +52,7 @@ def test_a_file_is_served_by_range_and_not_again_to_who_has_it(served: Any) -> N
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/v1/datasets/serve/versions/latest", "unknown dataset 'serve'; known: served."),
+        ("/v1/datasets/serve/versions/latest", "unknown dataset 'serve'; known: "),
         ("/v1/datasets/served/versions/0000", "unknown version of dataset served '0000'; known: "),
         ("/v1/datasets/served/versions/latest/files/no.parquet", "unknown file 'no.parquet'; known: "),
         ("/v1/datasets/served/versions/latest/files/..%2f..%2f..%2ftrajc.db", "unknown file"),
