@@ -86,7 +86,8 @@ class BubblewrapSandbox(Machine):
     ) -> None:
         super().__init__(spec)
         self.enforces = enforces
-        self._argv = _wrapped(program, rootfs, folder, outer, spec)
+        self._argv = _bounded(program, outer, spec)
+        self._options = b"".join(option.encode() + b"\0" for option in _options(rootfs, folder, spec))
         self._folder = folder
         self._outer = outer
         self._running: set[ProcessChannel] = set()
@@ -96,19 +97,29 @@ class BubblewrapSandbox(Machine):
             raise SandboxError("the sandbox was closed")
         if not self._folder.is_dir():
             raise SandboxError("the sandbox's folder is gone")
-        process = await asyncio.create_subprocess_exec(
-            *self._argv,
-            "--chdir",
-            workdir,
-            "--",
-            *argv,
-            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": os.defpath},
-        )
+        # What stands on its command line is told to whom it holds: nothing of the host.
+        options = os.memfd_create("options")
+        try:
+            os.write(options, self._options)
+            os.lseek(options, 0, os.SEEK_SET)
+            process = await asyncio.create_subprocess_exec(
+                *self._argv,
+                "--args",
+                str(options),
+                "--chdir",
+                workdir,
+                "--",
+                *argv,
+                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": os.defpath},
+                pass_fds=(options,),
+            )
+        finally:
+            os.close(options)
         channel = ProcessChannel(process)
         self._running = {c for c in self._running if not c.ended} | {channel}
         return channel
@@ -179,15 +190,20 @@ class ProcessChannel:
             return None
 
 
-def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: SandboxSpec) -> list[str]:
-    """The command that everything runs under: bounds of each process, then namespaces, then what is to be seen."""
+def _bounded(program: str, outer: int | None, spec: SandboxSpec) -> list[str]:
+    """The command that everything runs under: bounds of each process, and bubblewrap without its options."""
     bounds = spec.bounds
     limits = [str(bounds.open_files), str(bounds.file_bytes // 1024), str(bounds.memory_bytes // 1024)]
     argv = ["/bin/bash", "-c", BOUNDED, "bounded", *limits, str(bounds.processes if outer is not None else 0)]
     if outer is not None:
         # Not every event loop can start a program as another user.
         argv += ["setpriv", f"--reuid={outer}", f"--regid={outer}", "--clear-groups", "--"]
-    argv += [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    return [*argv, program]
+
+
+def _options(rootfs: Path, folder: Path, spec: SandboxSpec) -> list[str]:
+    """Bubblewrap's: namespaces, then what is to be seen."""
+    argv = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     argv += ["--uid", str(AGENT_ID), "--gid", str(AGENT_ID), "--hostname", "sandbox", "--clearenv"]
     for name, value in {**ENVIRONMENT, "HOME": "/home/agent", "USER": "agent"}.items():
         argv += ["--setenv", name, value]
@@ -204,7 +220,7 @@ def _wrapped(program: str, rootfs: Path, folder: Path, outer: int | None, spec: 
     argv += ["--proc", "/proc", "--dev", "/dev", "--dir", "/var/lib", "--dir", "/home"]
     # What is written below these is the machine's memory.
     for name in ("/run", "/dev/shm"):
-        argv += ["--size", str(bounds.shared_memory_bytes), "--tmpfs", name]
+        argv += ["--size", str(spec.bounds.shared_memory_bytes), "--tmpfs", name]
     argv += ["--bind", str(folder / "tmp"), "/tmp", "--bind", str(folder / "home"), "/home/agent"]
     if (folder / "tree" / "var/lib/trajc").is_dir():
         argv += ["--ro-bind", str(folder / "tree" / "var/lib/trajc"), "/var/lib/trajc"]

@@ -52,6 +52,15 @@ async def test_a_flood_is_stopped_and_the_next_command_answers(sandboxes: Sandbo
     assert (flood.ended, flood.code, after.data) == ("flood", None, b"here\n")
 
 
+async def test_the_processes_that_an_agent_sees_name_no_folder_of_the_host(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    box = await sandboxes.start(spec)
+    seen = await box.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /proc/1/environ", 10)
+    assert b"bash" in seen.data
+    assert [place for place in (b"trajc-bwrap", str(rootfs()).encode()) if place in seen.data] == []
+
+
 async def test_a_command_that_writes_our_mark_deceives_only_itself(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
     box = await sandboxes.start(spec)
     forged = await box.run('printf "\\0%s here 0 /nowhere\\0\\0%s\\0" "$__mark" "$__mark"; false', 10)
