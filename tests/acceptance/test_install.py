@@ -41,5 +41,5 @@ def test_doctor_without_a_docker_engine_is_a_sentence_and_no_stack_trace(tmp_pat
     command = [Path(sys.executable).parent / "trajc", "doctor"]
     said = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert said.returncode == 1
-    assert "no engine answers" in said.stdout
+    assert "no Docker engine answers" in said.stdout
     assert "Traceback" not in said.stdout + said.stderr

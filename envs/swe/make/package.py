@@ -1,9 +1,10 @@
 """Tasks from a real package: its tests run, bugs planted, and those kept that make passing tests fail."""
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +23,11 @@ from envs.task import Limits, Reference, Task
 
 TRIES = 12
 """Bugs tried for each task wanted."""
+
+SLOWER = 10.0
+SLACK_SECONDS = 20.0
+"""Tests that a bug slows down so many times, and by so much more, are taken for endless: a loop that a bug made so
+would hold a sandbox for all of the suite's time. What runs beside them slows healthy tests down far less."""
 
 Proposal = Callable[[], Awaitable[Bug | Dropped]]
 
@@ -94,7 +100,10 @@ async def make_tasks(
     package = await package_of(archive_or_name)
     suite = Suite(command=package.command, service=service)
     say(f"{package.name} {package.version}: running {len(package.tests)} test modules twice")
+    began = time.monotonic()
     good = await steady(sandboxes, suite, package.files, package.tests)
+    healthy = (time.monotonic() - began) / 2
+    suite = replace(suite, seconds=min(suite.seconds, SLOWER * healthy + SLACK_SECONDS))
     proposals = (bug_source or Mutations()).proposals(package, seed, bugs, count * TRIES)
     if not proposals:
         raise TaskError(f"{package.name} has no source in which a bug could be planted")

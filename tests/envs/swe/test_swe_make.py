@@ -17,8 +17,8 @@ from envs.swe.environment import SweEnvironment
 from envs.swe.gitdir import File
 from envs.swe.make.issue import issue_text
 from envs.swe.make.mutate import Mutant
-from envs.swe.make.package import make_tasks
-from envs.swe.make.plan import plan, planted
+from envs.swe.make.package import Proposal, make_tasks
+from envs.swe.make.plan import Bug, plan, planted
 from envs.swe.make.sdist import Package, read_archive
 from envs.swe.make.source import Change
 from envs.swe.make.trial import Kept, Trial, in_order
@@ -124,6 +124,39 @@ async def test_tasks_made_from_an_archive_are_solved_by_their_gold_patch_alone(
         near = answer.gold_patch.replace("src/tiny/__init__.py", "src/tiny/other.py")
         assert not (await world.score(task, reference, Submission(kind="patch", text=near))).right
         assert not (await world.score(task, reference, Submission(kind="patch", text=""))).right
+    await world.close()
+
+
+class Endless:
+    """Source of one bug: a loop that never ends."""
+
+    def proposals(self, package: Package, *_: int) -> list[Proposal]:
+        async def loop() -> Bug:
+            return (
+                mutant(
+                    package,
+                    b"    if value > high:\n        return high",
+                    "    while value > high:\n        pass",
+                    "clamp",
+                ),
+            )
+
+        return [loop]
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.timeout(200)
+async def test_a_bug_that_never_ends_does_not_hold_its_sandbox_for_minutes(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    base_image: str,  # noqa: ARG001
+) -> None:
+    monkeypatch.setattr("envs.swe.make.package.SLACK_SECONDS", 0.0)
+    monkeypatch.setattr("envs.swe.make.package.SLOWER", 2.0)
+    world = SweEnvironment(Site(tmp_path, MemoryBlobs()))
+    made = await make_tasks(str(archive), world.sandboxes, MemoryBlobs(), count=1, bug_source=Endless())
+    assert (made.tasks, made.dropped) == ((), {"the tests do not end": 1})
     await world.close()
 
 
