@@ -67,7 +67,7 @@ class Trajc:
     def __call__(self, *words: str | Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `trajc WORDS`; `code` is the exit status that is expected, None for any."""
         done = subprocess.run(
-            [TRAJC, *map(str, words)], env=self.environ, capture_output=True, text=True, timeout=1500, check=False
+            [TRAJC, *map(str, words)], env=self.environ, capture_output=True, text=True, timeout=2700, check=False
         )
         if code is not None and done.returncode != code:
             pytest.fail(
