@@ -65,9 +65,16 @@ class Process:
     running: "subprocess.Popen[bytes] | None" = None
     orphans: set[tuple[int, str]] = field(default_factory=set)
     """Processes that stood below it whenever it was killed: their id and start."""
+    begin: int = 0
+    """Where in the log its last start is."""
+
+    def said(self) -> bytes:
+        """What it has logged since its last start."""
+        return self.log.read_bytes()[self.begin :]
 
     def start(self) -> None:
         with self.log.open("ab") as out:
+            self.begin = out.tell()
             self.running = subprocess.Popen(
                 self.command, env=self.environ, stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
@@ -180,10 +187,9 @@ class Fleet:
         return self._process([str(TRAJC), "serve"], "serve", lambda: answers(f"{self.url}/readyz"))
 
     def worker(self, what: str = "rollouts", concurrency: int = 4, name: str = "worker") -> Process:
-        log = self.home.parent / f"{name}.log"
-        return self._process(
-            self.worker_command(what, concurrency), name, lambda: log.exists() and b"is at work" in log.read_bytes()
-        )
+        made = self._process(self.worker_command(what, concurrency), name, lambda: True)
+        made.ready = lambda: b"is at work" in made.said()
+        return made
 
     def worker_command(self, what: str, concurrency: int) -> list[str]:
         return [str(TRAJC), "worker", what, "--concurrency", str(concurrency)]

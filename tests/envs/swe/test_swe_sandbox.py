@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.owner import this_process
@@ -144,8 +145,6 @@ async def test_folders_deeper_than_any_path_are_counted_and_removed(sandboxes: S
 
 @pytest.mark.needs("bubblewrap")
 def test_bubblewrap_works_on_the_loop_that_servers_run_on(spec: SandboxSpec) -> None:
-    uvloop = pytest.importorskip("uvloop")
-
     async def once() -> Output:
         box = await BubblewrapSandboxes(rootfs()).start(spec)
         try:

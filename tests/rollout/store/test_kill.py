@@ -6,15 +6,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from envs.task import Reference, Task
 from rollout.accounts import Accounts
 from rollout.blobs import FolderBlobs
 from rollout.runs import RunSpec, TaskRow
+from rollout.schema import jobs
 from rollout.store import Store
 
 N = int({"": "1", "full": "6"}.get(wanted := os.environ.get("TRAJC_SOAK_N", ""), wanted))
@@ -27,30 +30,34 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("killable_worker.py")
     started = 0
 
-    def start() -> subprocess.Popen[bytes]:
+    workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start() -> None:
         nonlocal started
         started += 1
-        return subprocess.Popen([sys.executable, script, url, tmp_path, f"w{started}"])
+        workers[f"w{started}"] = subprocess.Popen([sys.executable, script, url, tmp_path, f"w{started}"])
 
     with Store.open(url, FolderBlobs(tmp_path / "blobs", fsync=False)) as store:
         rows = [
             TaskRow(Task(id=f"t{i}", environment="count", question=f"Count {i}"), Reference()) for i in range(ROLLOUTS)
         ]
         run = store.create_run(RunSpec(environment="count", model="paid"), rows).id
-        workers = [start() for _ in range(WORKERS)]
+        for _ in range(WORKERS):
+            start()
         try:
             for _ in range(KILLS):
-                wait_for_progress(store, run)
-                which = chance.randrange(WORKERS)
-                workers[which].kill()
-                workers[which].wait()
-                workers[which] = start()
+                if (name := somebody_at_work(store, run, workers, chance)) is None:
+                    break
+                victim = workers.pop(name)
+                victim.kill()
+                victim.wait()
+                start()
             deadline = time.monotonic() + 120
             while store.run(run).finished is None:
                 assert time.monotonic() < deadline, store.accounts(run)
                 time.sleep(0.1)
         finally:
-            for worker in workers:
+            for worker in workers.values():
                 worker.kill()
                 worker.wait()
         assert store.accounts(run) == Accounts(submitted=ROLLOUTS, succeeded=ROLLOUTS)
@@ -64,9 +71,14 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
         assert {id: n for id, n in paid.items() if n > TURNS + lost[id]} == {}
 
 
-def wait_for_progress(store: Store, run: str) -> None:
-    """Until some rollout that was not before is under way, and a while longer."""
-    before = store.last_event()
-    while store.last_event() <= before and store.run(run).finished is None:
+def somebody_at_work(store: Store, run: str, workers: Collection[str], chance: random.Random) -> str | None:
+    """One of the workers that holds rollouts, or held some a moment ago; None where all is done."""
+    at_work = sa.select(jobs.c.owner).distinct().where(jobs.c.run_id == run, jobs.c.state == "running")
+    while store.run(run).finished is None:
+        with store.read() as c:
+            owners = sorted(str(owner) for owner in c.execute(at_work).scalars() if owner in workers)
+        if owners:
+            time.sleep(chance.uniform(0, 0.2))
+            return chance.choice(owners)
         time.sleep(0.02)
-    time.sleep(0.4)
+    return None
