@@ -13,7 +13,8 @@ from rollout.adoption import spared
 from rollout.database import NotFound
 
 log = logging.getLogger(__name__)
-EVERY_SECONDS = 60.0
+LEASES = 2.0
+"""Between two rounds: before one has run out, a lost container may still be taken up."""
 
 
 async def reap_containers(service: Service) -> None:
@@ -35,7 +36,7 @@ async def reap_containers(service: Service) -> None:
                 log.warning("removed %d containers that no lease owned", removed)
         except SandboxError as e:
             log.debug("no containers reaped: %s", e)
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(LEASES * service.settings.lease_seconds)
 
 
 class Leases(Collection[str]):

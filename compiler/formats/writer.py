@@ -23,6 +23,8 @@ SYNC_BYTES = 64 << 20
 AHEAD = 8
 """Lines that wait to be written, or to be hashed."""
 GROUPS_AHEAD = 2
+SINK_BYTES = 4 << 20
+"""Gathered before Python is called: for each call the thread that compresses would wait its turn among the others."""
 WRITING = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": False}
 
 
@@ -164,7 +166,8 @@ class ParquetRows:
         if self._writer is None:
             path = self._folder / f"{self._stem}-{len(self._written):05d}.parquet"
             self._file = HashedFile(path)
-            self._writer = pq.ParquetWriter(self._file, self._schema, **WRITING)
+            self._sink = pa.BufferedOutputStream(pa.PythonFile(self._file, mode="w"), SINK_BYTES)
+            self._writer = pq.ParquetWriter(self._sink, self._schema, **WRITING)
         self._writer.write_table(table)
         self._file_size += size
         if self._file_size >= FILE_BYTES:
@@ -173,6 +176,7 @@ class ParquetRows:
     def _end_file(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._sink.flush()
             self._written.append(self._file.end())
         self._writer, self._file_size = None, 0
 

@@ -16,13 +16,13 @@ def test_a_killed_service_goes_on_where_it_stopped_and_pays_nothing_twice(new_tr
     trajc("tasks", "index", "halvard", TASKS.parent / "documents")
     with trajc.oracle(TASKS, "--latency", "1") as oracle:
         how = ("--env", "search", "--model", "oracle", "--base-url", oracle, "--no-wait")
-        with trajc.serving() as running:
+        with trajc.serving(lease_seconds="6") as running:
             run = trajc.json("run", TASKS, *how)["id"]
             while httpx.get(oracle.removesuffix("/v1") + "/stats").json()["completions"] < 12:
                 time.sleep(0.05)
             running.kill()
             running.wait()
-        with trajc.serving():
+        with trajc.serving(lease_seconds="6"):
             for _ in range(900):
                 done = trajc.get(f"/v1/runs/{run}")
                 if done["done"]:

@@ -28,7 +28,7 @@ def test_a_weak_model_behind_a_real_vllm_ends_every_rollout_in_a_state(new_trajc
         runs = {
             env: trajc.json(
                 *("run", path, "--env", env, "--model", "smollm2", "--base-url", os.environ["TRAJC_TEST_VLLM"]),
-                *("--max-turns", "5", "--sampling", json.dumps({"max_tokens": 160, "return_token_ids": True})),
+                *("--max-turns", "5", "--sampling", json.dumps({"max_tokens": 96, "return_token_ids": True})),
                 code=None,
             )
             for env, path in files.items()
