@@ -13,9 +13,7 @@ EXPIRES = "trajc.expires"
 
 # Process 1 belongs to root and ignores what ends others, so that a sweep of the agent's processes leaves it. It is
 # no shell that waits for a child only: it wakes and ends the container when its time is over.
-WATCH = (
-    'trap "" TERM INT HUP; n="$0"; while [ "$SECONDS" -lt "$n" ]; do sleep "$((n < 60 ? n : 60))" & wait $!; done'
-)
+WATCH = 'trap "" TERM INT HUP; n="$0"; while [ "$SECONDS" -lt "$n" ]; do sleep "$((n < 60 ? n : 60))" & wait $!; done'
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
