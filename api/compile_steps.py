@@ -165,8 +165,14 @@ class Work:
         plan = Plan(self.folder)
         if not plan.whole:
             raise CompileError("shards are missing: compile again")
-        done = publish(self.recipe, plan.done, self.blobs, self.folder.parent, self.folder, self.known)
-        self.store.publish(self.told.id, done.name, done.version, done.manifest, done.accounts.model_dump())
+        home = self.folder.parent
+        staged = self.folder / "published" / home.name
+        staged.mkdir(parents=True, exist_ok=True)
+        done = publish(self.recipe, plan.done, self.blobs, staged, self.folder, self.known)
+        accounts = done.accounts.model_dump()
+        self.store.publish(
+            self.told.id, done.name, done.version, done.manifest, accounts, lambda: move(done.path, home / done.version)
+        )
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -188,6 +194,15 @@ class Work:
         id = self.told.id
         jobs = {f"cs_{id.partition('_')[2]}_{name}": {"compilation": id, **step} for name, step in steps.items()}
         self.store.order(KIND, jobs, compilation=id)
+
+
+def move(version: Path, to: Path) -> None:
+    """Nothing where it is there already: a version's name is its content."""
+    try:
+        os.rename(version, to)
+    except OSError:
+        if not (to / "manifest.json").exists():
+            raise
 
 
 def candidates(store: Store, ids: Iterable[str]) -> Iterator[Candidate]:

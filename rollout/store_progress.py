@@ -4,9 +4,14 @@ import sqlalchemy as sa
 
 from rollout.accounts import Accounts, Progress, accounts_of
 from rollout.endpoints import EndpointUse
-from rollout.schema import attempts, jobs, runs, trajectories
+from rollout.queue_sql import QUEUED, RUNNING
+from rollout.runs import JobKind
+from rollout.schema import attempts, events, jobs, runs, trajectories
 from rollout.store_endpoints import Endpoints
 from rollout.store_runs import Runs
+
+LATEST = 1000
+"""Events that are looked through for the last claims."""
 
 
 class Measures(Runs, Endpoints):
@@ -42,6 +47,22 @@ class Measures(Runs, Endpoints):
             total, count, finished = c.execute(submitted).one()
             rows = [(state, failure, n) for state, failure, n in c.execute(counted)]
         return accounts_of(int(total), rows), finished, count - finished
+
+    def untaken(self, kind: JobKind, run: str | None = None, seconds: float = 10.0) -> int:
+        """Jobs of this kind (of this run, or of none) that anybody might have taken for so long, where nobody does:
+        none of the kind is under way, of whichever run, and none was claimed meanwhile."""
+        since, of = self.now() - seconds, jobs.c
+        mine = of.run_id.is_(None) if run is None else of.run_id == run
+        due = sa.select(sa.func.count()).where(
+            mine, of.kind == kind, QUEUED, of.next_attempt_at <= since, of.created <= since
+        )
+        latest = sa.select(events.c.kind, events.c.at).order_by(events.c.id.desc()).limit(LATEST).subquery()
+        claimed = sa.exists().where(latest.c.kind == f"{kind}.running", latest.c.at > since)
+        with self.read() as c:
+            if not (count := c.execute(due).scalar_one()):
+                return 0
+            busy = sa.select(claimed | sa.exists().where(of.kind == kind, RUNNING))
+            return 0 if c.execute(busy).scalar_one() else int(count)
 
     def _reason(self, run: str, uses: tuple[EndpointUse, ...]) -> str:
         """The words of what failed last, where nothing of the run ended for a while."""

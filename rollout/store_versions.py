@@ -1,5 +1,6 @@
 """Compilations and what they publish: rows only; the files are the compiler's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,16 +81,26 @@ class Versions(StorePart):
         return now_stands
 
     def publish(
-        self, id: str, dataset: str, version: str, manifest: dict[str, Any], accounts: dict[str, Any]
+        self,
+        id: str,
+        dataset: str,
+        version: str,
+        manifest: dict[str, Any],
+        accounts: dict[str, Any],
+        place: Callable[[], None] = lambda: None,
     ) -> DatasetVersion:
         """The compilation has succeeded, and its version is there: both or neither. Raises `Conflict` where it was
-        cancelled or has failed meanwhile."""
+        cancelled or has failed meanwhile.
+
+        `place` puts the files where they belong. It is called once nobody can cancel any more, and before anybody
+        sees the version; so it is quick, and does no harm where it is called again."""
         live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
         with self.write() as c:
             now = self.now()
             ended = {"state": "succeeded", "version": version, "accounts": accounts, "error": "", "finished": now}
             if not c.execute(compilations.update().where(live).values(ended)).rowcount:
                 raise Conflict(f"compilation {id} has ended already; {dataset} {version} is not published by it")
+            place()
             self._add_version(c, now, dataset, version, manifest, id)
             self.emit(c, now, ("compilation.succeeded", None, None, {"compilation": id, "version": version}))
         return self.version(dataset, version)

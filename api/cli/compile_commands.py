@@ -28,7 +28,7 @@ def compile_dataset(
     url: Annotated[str | None, typer.Option(help="The service. Default: TRAJC_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
-    """Compile trajectories into a dataset version. Exits 1 where that fails."""
+    """Compile trajectories into a dataset version. Exits 1 where that fails, 3 where no example was published."""
     from api.client import connect
 
     with plain_errors(), connect(settings(), url) as client:
@@ -41,6 +41,8 @@ def compile_dataset(
             return
         compilation = client.post("/v1/compilations", wanted)
         say(f"compilation {compilation['id']} of dataset {compilation['dataset']}")
+        for warning in compilation["warnings"]:
+            say(f"warning: {warning}")
         if wait:
             compilation = follow(client, compilation["id"])
         if compilation["state"] == "succeeded":
@@ -52,7 +54,7 @@ def compile_dataset(
     elif wait and compilation["state"] == "succeeded":
         print(in_words(compilation))
     if compilation["state"] == "succeeded":
-        warn_of_nothing(compilation)
+        check_something(compilation)
     if compilation["state"] in ("failed", "cancelled"):
         fail(f"compilation {compilation['id']} {compilation['state']}: {compilation['error']}")
 
@@ -74,6 +76,11 @@ def tell_estimate(found: Any, as_json: bool) -> None:
 
 def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]:
     """The recipe's fields and a name for the dataset."""
+    if files := [one for one in source if not one.startswith("run_") and (Path(one).suffix or "/" in one)]:
+        if len(source) > 1:
+            fail(f"{files[0]}: a recipe is compiled by itself, and names its runs", 2)
+        if not Path(files[0]).is_file():
+            fail(f"{files[0]}: no such file", 2)
     path = Path(source[0])
     if path.is_file() and len(source) == 1:
         from compiler.recipe import load_recipe
@@ -90,18 +97,20 @@ def follow(client: "Client", id: str) -> Any:
 
     with bar(id, "model calls") as tell:
         while (compilation := client.get(f"/v1/compilations/{id}"))["state"] in ("queued", "running"):
-            if calls := (compilation["accounts"] or {}).get("calls"):
-                tell(compilation["accounts"]["answered"], calls)
+            accounts = compilation["accounts"] or {}
+            if accounts.get("calls") or compilation["reason"]:
+                tell(accounts.get("answered", 0), accounts.get("calls"), compilation["reason"])
             time.sleep(POLL_SECONDS)
     return compilation
 
 
-def warn_of_nothing(compilation: Any) -> None:
+def check_something(compilation: Any) -> None:
+    """What follows a command that ended well may rely on examples."""
     accounts = compilation["accounts"]
     if accounts["published"] == 0:
         oracle = accounts["trajectories_dropped"].get("oracle", 0)
         way_out = f": {oracle} come from the oracle policy, which --include-oracle takes" if oracle else ""
-        say(f"no example was published{way_out}")
+        fail(f"no example was published{way_out}", 3)
 
 
 def in_words(compilation: Any) -> str:

@@ -12,10 +12,11 @@ QUIET_SECONDS = 5.0
 
 
 @contextmanager
-def bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """Yields `tell(done, total)`, both in `unit`; a third argument are words on how it goes."""
+def bar(title: str, unit: str, quiet: float = QUIET_SECONDS) -> Iterator[Callable[..., None]]:
+    """Yields `tell(done, total)`, both in `unit`, the total None while nobody knows it; a third argument are words on
+    how it goes."""
     if not sys.stderr.isatty():
-        with _lines(title, unit) as tell:
+        with _lines(title, unit, quiet) as tell:
             yield tell
         return
     from rich.console import Console
@@ -30,13 +31,14 @@ def bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def _lines(title: str, unit: str) -> Iterator[Callable[..., None]]:
+def _lines(title: str, unit: str, quiet: float) -> Iterator[Callable[..., None]]:
     last = time.monotonic()
 
-    def tell(done: int, total: int, words: str = "") -> None:
+    def tell(done: int, total: int | None, words: str = "") -> None:
         nonlocal last
-        if time.monotonic() - last >= QUIET_SECONDS:
+        if time.monotonic() - last >= quiet:
             last = time.monotonic()
-            say(f"{title}: {done} of {total} {unit}" + (f"; {words}" if words else ""))
+            count = f"{done} of {total} {unit}" if total is not None else ""
+            say(f"{title}: " + "; ".join(part for part in (count, words) if part))
 
     yield tell

@@ -19,6 +19,7 @@ from api.routes.datasets import rollout_of
 from api.routes.endpoints import remove as remove_endpoint
 from api.routes.parts import Cursor, TheService
 from api.service import Service
+from api.waiting import compilation_views, progress_of
 from envs.errors import FailureClass
 from rollout.accounts import Accounts, accounts_of
 from rollout.runs import JobState, Run
@@ -125,7 +126,7 @@ def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
         "runs": found.items,
         "total": total(found.items),
         "failures": [{"failure": f, "count": n, "meaning": MEANINGS[f]} for f, n in sorted(counts.items())],
-        "compilations": service.store.compilations(None, 10).items,
+        "compilations": compilation_views(service, service.store.compilations(None, 10).items),
         "next_link": f"/?{urlencode({'cursor': found.next})}" if found.next else None,
         "first_link": "/" if cursor else None,
     }
@@ -141,7 +142,7 @@ def total(runs: Sequence[Run]) -> Accounts:
 def run_page(service: Service, id: str) -> dict[str, Any]:
     run = service.store.run(id)
     filters = {"run": id, "status": "", "failure": "", "environment": ""}
-    progress = service.store.progress(id)
+    progress = progress_of(service, run)
     actions = ("resume" if run.paused else "pause", "cancel", *(() if run.sealed else ("seal",)))
     return {
         "run": run,

@@ -1,7 +1,6 @@
 """Compilations: a recipe in, a dataset version out."""
 
 import asyncio
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -12,8 +11,9 @@ from api.compile_jobs import check_asked, estimate, queue_compilation
 from api.jsonl import read_json
 from api.routes.parts import Cursor, Limit, TheService, page_of
 from api.service import Service
+from api.waiting import compilation_views
 from compiler.recipe import Recipe, parse_recipe
-from rollout.runs import Compilation
+from rollout.runs import Compilation, Run
 
 router = APIRouter(prefix="/compilations", tags=["compilations"])
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
@@ -35,8 +35,9 @@ BODY = {"requestBody": {"required": True, "content": CONTENT}}
 
 @router.post("", status_code=202, openapi_extra=BODY)
 async def compile_recipe(request: Request, service: TheService, key: Key = None) -> dict[str, Any]:
+    """`warnings` of the answer name runs that are not done yet."""
     wanted = await read_wanted(request, service)
-    return asdict(await asyncio.to_thread(queue, service, wanted, key))
+    return await asyncio.to_thread(queue, service, wanted, key)
 
 
 @router.post("/estimate", openapi_extra=BODY)
@@ -49,18 +50,23 @@ async def estimate_recipe(request: Request, service: TheService) -> Any:
 @router.get("")
 async def list_compilations(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
     page = await asyncio.to_thread(service.store.compilations, cursor, limit)
-    return page_of(page, [asdict(c) for c in page.items])
+    return page_of(page, await asyncio.to_thread(compilation_views, service, page.items))
 
 
 @router.get("/{id}")
 async def one_compilation(id: str, service: TheService) -> dict[str, Any]:
-    return asdict(await asyncio.to_thread(service.store.compilation, id))
+    """`reason` says what it waits for, where nobody is there to do it."""
+    return await asyncio.to_thread(lambda: view(service, service.store.compilation(id)))
 
 
 @router.post("/{id}/cancel")
 async def cancel(id: str, service: TheService) -> dict[str, Any]:
     """End it for good; nothing is published. What models have replied is kept for the next compilation."""
-    return asdict(await asyncio.to_thread(service.store.cancel_compilation, id))
+    return await asyncio.to_thread(lambda: view(service, service.store.cancel_compilation(id)))
+
+
+def view(service: Service, compilation: Compilation) -> dict[str, Any]:
+    return compilation_views(service, (compilation,))[0]
 
 
 async def read_wanted(request: Request, service: Service) -> CompilationRequest:
@@ -81,6 +87,15 @@ def checked(service: Service, wanted: CompilationRequest) -> Recipe:
     return recipe
 
 
-def queue(service: Service, wanted: CompilationRequest, key: str | None) -> Compilation:
+def queue(service: Service, wanted: CompilationRequest, key: str | None) -> dict[str, Any]:
     """Raises as `checked` does."""
-    return queue_compilation(service, checked(service, wanted), wanted.dataset, key)
+    recipe = checked(service, wanted)
+    warnings = [words for run in recipe.runs if (words := unfinished(service.store.run(run)))]
+    return {**view(service, queue_compilation(service, recipe, wanted.dataset, key)), "warnings": warnings}
+
+
+def unfinished(run: Run) -> str:
+    if run.finished is not None:
+        return ""
+    left = run.accounts.submitted - run.accounts.ended
+    return f"run {run.id} is not done: what ends from now on is left out, {left} of {run.accounts.submitted} rollouts"

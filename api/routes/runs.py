@@ -17,6 +17,7 @@ from api.sampling import check_sampling
 from api.service import Service
 from api.task_lines import at_least_one, inline_tasks, read_tasks
 from api.views import progress_view, run_view
+from api.waiting import progress_of
 from envs.errors import FailureClass
 from rollout.runs import Label, RunSpec, TaskRow
 
@@ -85,7 +86,7 @@ async def list_runs(service: TheService, cursor: Cursor = None, limit: Limit = 5
 async def one_run(id: str, service: TheService) -> dict[str, Any]:
     """With its progress: rates over the last minute, time left, calls and tokens by endpoint."""
     run = await asyncio.to_thread(service.store.run, id)
-    return {**run_view(run), "progress": progress_view(await asyncio.to_thread(service.store.progress, id))}
+    return {**run_view(run), "progress": progress_view(await asyncio.to_thread(progress_of, service, run))}
 
 
 @router.post("/{id}/tasks")

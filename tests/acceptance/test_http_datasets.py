@@ -135,7 +135,7 @@ def test_a_compilation_of_nothing_known_says_so(served: Any) -> None:
 
 
 def test_a_run_without_a_right_answer_publishes_an_empty_version_with_its_drops(served: Any) -> None:
-    compiled = served.trajc.json("compile", served.run["id"], "--name", "without-oracle")
+    compiled = served.trajc.json("compile", served.run["id"], "--name", "without-oracle", code=3)
     assert compiled["accounts"]["published"] == 0
     assert compiled["accounts"]["trajectories_dropped"] == {"oracle": 8}
 

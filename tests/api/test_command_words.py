@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.cli.compile_commands import warn_of_nothing
+from api.cli.compile_commands import check_something
 from api.cli.validate import FileFault, check_file
 from api.settings import Settings
 from api.task_lines import TaskFault, parse_task
@@ -40,12 +41,14 @@ def test_validation_refuses_a_line_that_the_service_would_refuse(tmp_path: Path)
 
 
 def test_a_version_without_examples_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
-    warn_of_nothing({"accounts": {"published": 0, "trajectories_dropped": {"oracle": 2}}})
-    warn_of_nothing({"accounts": {"published": 0, "trajectories_dropped": {}}})
-    warn_of_nothing({"accounts": {"published": 1, "trajectories_dropped": {"oracle": 2}}})
+    check_something({"accounts": {"published": 1, "trajectories_dropped": {"oracle": 2}}})
+    for dropped in ({"oracle": 2}, {}):
+        with pytest.raises(typer.Exit) as ended:
+            check_something({"accounts": {"published": 0, "trajectories_dropped": dropped}})
+        assert ended.value.exit_code == 3, "no training follows on nothing"
     assert capsys.readouterr().err.splitlines() == [
-        "no example was published: 2 come from the oracle policy, which --include-oracle takes",
-        "no example was published",
+        "trajc: no example was published: 2 come from the oracle policy, which --include-oracle takes",
+        "trajc: no example was published",
     ]
 
 

@@ -211,3 +211,27 @@ def test_killed_at_twenty_points_of_its_steps(service: Service, whole: Any, tmp_
         shutil.rmtree(datasets)
     assert codes == [9] * POINTS
     assert unfinished >= POINTS / 2
+
+
+class AtTheLastMoment(FolderBlobs):
+    """Cancels the compilation when its publication reads a piece."""
+
+    def __init__(self, service: Service, id: str) -> None:
+        super().__init__(service.settings.blobs)
+        self.service, self.id = service, id
+
+    def get(self, hash: str) -> bytes:
+        self.service.store.cancel_compilation(self.id)
+        return super().get(hash)
+
+
+def test_a_cancel_while_a_version_is_written_leaves_no_folder_that_nobody_lists(service: Service) -> None:
+    fill(service, SHARD + 1)
+    datasets = service.settings.datasets
+    id = queue_compilation(service, RECIPE, "demo").id
+    *before, publish = steps_of(id, 2)
+    take(service, before, datasets)
+    with pytest.raises(Interrupted):
+        take_step(service.store, AtTheLastMoment(service, id), datasets, publish)
+    assert service.store.compilation(id).state == "cancelled"
+    assert list((datasets / "demo").iterdir()) == []

@@ -78,11 +78,13 @@ def test_what_was_ordered_ahead_ends_with_its_run_or_with_its_runs_compilation(s
 
 def test_of_cancelling_and_publishing_the_first_stands(store: Store) -> None:
     late, early = (store.create_compilation({}, "d").id for _ in range(2))
+    placed: list[str] = []
     store.cancel_compilation(late)
     with pytest.raises(Conflict, match="has ended already"):
-        store.publish(late, "d", "1" * 40, {}, {"published": 1})
+        store.publish(late, "d", "1" * 40, {}, {"published": 1}, lambda: placed.append("late"))
     assert store.datasets() == ()
-    store.publish(early, "d", "2" * 40, {}, {"published": 1})
+    store.publish(early, "d", "2" * 40, {}, {"published": 1}, lambda: placed.append("early"))
+    assert placed == ["early"], "files are put where they belong only for who is published"
     assert store.cancel_compilation(early).state == "succeeded"
     assert [v.version for v in store.versions("d")] == ["2" * 40]
     kinds = [e.kind for e in store.events(0) if e.kind.startswith(("compilation.c", "compilation.s", "dataset"))]
