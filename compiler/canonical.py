@@ -1,5 +1,8 @@
 """The canonical form on disk: Parquet, one row an example, with everything that `Example` holds."""
 
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +73,33 @@ SCHEMA = pa.schema(
 )
 
 
-def row(example: Example, prompt: str) -> dict[str, Any]:
-    """Free-form mappings (step parameters, labels) as JSON text, so that they survive exactly."""
-    out = example.model_dump(exclude={"sketch"}) | {"prompt": prompt}
-    for piece in out["pieces"]:
-        for step in piece["steps"]:
-            step["params"] = _json(step["params"])
-    out["labels"] = _json(out["labels"])
-    out["left_out"] = _json(out["left_out"])
-    return out
+def table(rows: Sequence[tuple[Example, str]]) -> pa.Table:
+    """Examples, each with its prompt."""
+    examples = [example for example, _ in rows]
+    prompts = pa.array([prompt for _, prompt in rows], pa.string())
+    columns = [prompts if f.name == "prompt" else _fields(examples, f) for f in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _fields(things: Sequence[Any], field: pa.Field) -> pa.Array:
+    return _column(list(map(attrgetter(field.name), things)), field.type)
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Column by column, which takes half the time that rows of dictionaries take.
+
+    Free-form mappings (step parameters, labels) become JSON text, so that they survive exactly.
+    """
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        offsets = pa.array(accumulate(map(len, values), initial=0), pa.int32())
+        things = list(chain.from_iterable(values))
+        structs = pa.StructArray.from_arrays(
+            [_fields(things, f) for f in kind.value_type], fields=list(kind.value_type)
+        )
+        return pa.ListArray.from_arrays(offsets, structs, type=kind)
+    if values and isinstance(values[0], dict):
+        values = list(map(_json, values))
+    return pa.array(values, kind)
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -89,7 +110,7 @@ class CanonicalWriter(ParquetRows):
     """`canonical/<config>-00000.parquet`; names as `Portion` has them."""
 
     def __init__(self, folder: Path, portion: Portion):
-        super().__init__(folder / "canonical", portion.stem, SCHEMA)
+        super().__init__(folder / "canonical", portion.stem, SCHEMA, table)
 
     def write(self, example: Example, prompt: str) -> None:
-        self.add(row(example, prompt), len(prompt))
+        self.add((example, prompt), len(prompt))

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -133,20 +134,24 @@ class ParquetRows:
     A thread of its own compresses and writes, at most `GROUPS_AHEAD` row groups behind the caller.
     """
 
-    def __init__(self, folder: Path, stem: str, schema: pa.Schema):
+    def __init__(
+        self, folder: Path, stem: str, schema: pa.Schema, table: Callable[[list[Any]], pa.Table] | None = None
+    ):
+        """`table` makes rows a table; without it they are dictionaries."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._stem = stem
         self._schema = schema
+        self._table = table or partial(pa.Table.from_pylist, schema=schema)
         self._writer: pq.ParquetWriter | None = None
         self._written: list[Written] = []
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Any] = []
         self._group = 0
         self._file_size = 0
         self._thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
 
-    def add(self, row: dict[str, Any], size: int) -> None:
+    def add(self, row: Any, size: int) -> None:
         """`size`: about how many bytes the row has."""
         self._rows.append(row)
         self._group += size
@@ -156,7 +161,7 @@ class ParquetRows:
     def _flush(self) -> None:
         if not self._rows:
             return
-        table = pa.Table.from_pylist(self._rows, schema=self._schema)
+        table = self._table(self._rows)
         while len(self._pending) >= GROUPS_AHEAD:
             self._pending.popleft().result()
         self._pending.append(self._thread.submit(self._write, table, self._group))
