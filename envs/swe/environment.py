@@ -15,7 +15,7 @@ from envs.errors import TaskError
 from envs.score import Score, Submission
 from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.adopt import abandon, adopt
-from envs.swe.engine.engine import DockerSandboxes
+from envs.swe.engine.engine import FIRST_SECONDS, DockerSandboxes
 from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
@@ -133,7 +133,7 @@ class SweEnvironment:
         if self._sandboxes is None:
             settings = self._settings
             if settings.sandbox == "docker":
-                docker = DockerSandboxes(settings.docker_url)
+                docker = DockerSandboxes(settings.docker_url, first=FIRST_SECONDS)
                 self._sandboxes = WarmPool(docker, settings.warm) if settings.warm else docker
             else:
                 self._sandboxes = BubblewrapSandboxes(settings.rootfs)

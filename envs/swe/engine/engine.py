@@ -21,6 +21,9 @@ START_SECONDS = 60.0
 ATTEMPTS = 4
 PATIENCE_SECONDS = 180.0
 """How long an engine that went away is waited for."""
+FIRST_SECONDS = 10.0
+"""How long a worker waits for one that it has not met yet: it may have started before the engine did, and whoever fails
+at once takes the next rollout at once, until all have failed."""
 LOOK_SECONDS = 1.0
 REFUSED = (400, 404)
 """Answers that another try will not change: a bad request, no such image."""
@@ -31,11 +34,15 @@ class DockerSandboxes:
 
     enforces: frozenset[Limit] = ENFORCES
 
-    def __init__(self, url: str = DEFAULT_URL, starts_at_once: int = 8, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, starts_at_once: int = 8, patience: float = PATIENCE_SECONDS, first: float = 0.0
+    ) -> None:
+        """Seconds: `patience` for an engine that went away, `first` for one that has never answered."""
         self._url = url
         self._patience = patience
+        self._first = first
         self._answered = False
-        """Whether this engine ever started a sandbox here. One that never did is not waited for."""
+        """Whether this engine ever started a sandbox here."""
         self._client: aiodocker.Docker | None = None
         self._starting = asyncio.Semaphore(starts_at_once)
 
@@ -50,7 +57,7 @@ class DockerSandboxes:
         """Tries again, with a growing pause, what the engine may do better the next time. An engine that went away
         is waited for: whoever has started sandboxes by it would lose them all, one after the other, to a restart."""
         spec.refuse_unless(self.enforces)
-        gone = time.monotonic() + self._patience
+        began = time.monotonic()
         attempt = 0
         while True:
             try:
@@ -65,7 +72,7 @@ class DockerSandboxes:
             except SandboxError as e:
                 cause = e.__cause__
                 if unreachable(cause):
-                    if not self._answered or time.monotonic() > gone:
+                    if time.monotonic() - began >= (self._patience if self._answered else self._first):
                         raise
                     await asyncio.sleep(LOOK_SECONDS)
                     continue

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from envs.errors import SandboxError
 from envs.swe.engine.engine import DockerSandboxes
@@ -105,6 +107,23 @@ async def test_a_restart_of_the_engine_costs_those_who_start_a_wait_and_no_failu
         finally:
             await away.close()
             await hasty.close()
+
+
+async def test_an_engine_that_starts_after_its_worker_is_waited_for(tmp_path: Path, spec: SandboxSpec) -> None:
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"message": "no such image"}, status=404)
+
+    early = DockerSandboxes(f"unix://{tmp_path / 'docker.sock'}", first=30)
+    starting = asyncio.create_task(early.start(spec))
+    await asyncio.sleep(0.2)
+    assert not starting.done()
+    engine = web.ServerRunner(web.Server(answer))
+    await engine.setup()
+    await web.UnixSite(engine, str(tmp_path / "docker.sock")).start()
+    with pytest.raises(SandboxError, match="no such image"):
+        await starting
+    await early.close()
+    await engine.cleanup()
 
 
 async def test_no_engine_is_one_clear_sentence(spec: SandboxSpec) -> None:

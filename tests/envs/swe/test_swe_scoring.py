@@ -8,6 +8,7 @@ from envs.blobs import MemoryBlobs
 from envs.environment import Site
 from envs.errors import SandboxError, TaskError
 from envs.score import Submission
+from envs.swe.engine.engine import DockerSandboxes
 from envs.swe.environment import SweEnvironment
 from envs.swe.make.folder import Edit, make_task_from_folder, measure
 from envs.swe.tools import BASH, EDITOR, SUBMIT
@@ -152,7 +153,7 @@ def test_the_prompt_holds_the_issue_and_nothing_of_the_reference(
 async def test_no_engine_and_odd_kinds_of_sandboxes_are_clear_sentences(
     tmp_path: Path, blobs: MemoryBlobs, pair: tuple[Task, Reference]
 ) -> None:
-    away = SweEnvironment(Site(tmp_path, blobs, {"docker_url": "unix:///nowhere.sock"}))
+    away = SweEnvironment(Site(tmp_path, blobs), DockerSandboxes("unix:///nowhere.sock"))
     with pytest.raises(SandboxError, match="no Docker engine answers; start it"):
         await away.start(pair[0], {})
     await away.close()
