@@ -63,7 +63,8 @@ class Runs(TaskSets):
         return self.run(run)
 
     def pause(self, run: str) -> Run:
-        """Nothing of the run is claimed until it is resumed; what runs goes on. Raises `NotFound`."""
+        """Nothing of the run is claimed until it is resumed; what runs goes on. A run that is done stays as it is.
+        Raises `NotFound`."""
         self._mark(run, "run.paused", paused=True)
         return self.run(run)
 
@@ -73,17 +74,19 @@ class Runs(TaskSets):
         return self.run(run)
 
     def cancel(self, run: str) -> Run:
-        """End every rollout that has not ended, at once and for good, and seal the run. Raises `NotFound`.
+        """End every rollout that has not ended, at once and for good, and seal the run. A run that is done stays as it
+        is: what failed in it may still be tried again. Raises `NotFound`.
 
         A worker that is at one of them learns of it at its next heartbeat; what it hands in changes nothing.
         """
         with self.write() as c:
-            self._locked(c, run)
-            now = self.now()
-            c.execute(runs.update().where(runs.c.id == run).values(cancel_requested=True, sealed=True, paused=False))
-            count = self._cancel_jobs(c, jobs.c.run_id == run, now)
-            self._cancel_calls(c, jobs.c.payload["run"].as_string() == run, now)
-            self.emit(c, now, ("run.cancelled", run, None, {"cancelled": count}))
+            if self._locked(c, run).finished is None:
+                now = self.now()
+                ended = {"cancel_requested": True, "sealed": True, "paused": False}
+                c.execute(runs.update().where(runs.c.id == run).values(ended))
+                count = self._cancel_jobs(c, jobs.c.run_id == run, now)
+                self._cancel_calls(c, jobs.c.payload["run"].as_string() == run, now)
+                self.emit(c, now, ("run.cancelled", run, None, {"cancelled": count}))
         self.finish_runs(run)
         return self.run(run)
 
@@ -227,7 +230,8 @@ class Runs(TaskSets):
 
     def _mark(self, run: str, event: str, **values: bool) -> None:
         with self.write() as c:
-            self._locked(c, run)
+            if self._locked(c, run).finished is not None:
+                return
             c.execute(runs.update().where(runs.c.id == run).values(**values))
             self.emit(c, self.now(), (event, run, None, {}))
 

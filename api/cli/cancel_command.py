@@ -1,6 +1,6 @@
 """`trajc cancel`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,4 +26,11 @@ def cancel(
     if as_json:
         emit(ended)
     else:
-        print(f"{id}: {'cancelled' if kind == 'runs' else ended['state']}")
+        print(f"{id}: {state_of(ended)}")
+
+
+def state_of(ended: Any) -> str:
+    """Of a run: a done one was not cancelled by this."""
+    if "cancel_requested" not in ended:
+        return str(ended["state"])
+    return "cancelled" if ended["cancel_requested"] else "done already, and stays so"

@@ -149,6 +149,19 @@ def test_a_cancelled_run_is_not_retried(store: Store, kit: Any) -> None:
         store.retry(run.id)
 
 
+def test_a_cancel_or_pause_that_comes_too_late_keeps_no_failed_rollout_from_being_tried_again(
+    store: Store, kit: Any
+) -> None:
+    run = store.create_run(kit.spec, kit.rows(1)).id
+    (claim,) = store.claim("w", ("rollout",), 1, store.now(), 60)
+    store.fail(claim, "task_error", "broke")
+    done = store.run(run)
+    assert (done.accounts.failures, done.finished) == (1, store.now())
+    assert store.cancel(run) == store.pause(run) == done
+    assert store.retry(run) == 1
+    assert store.run(run).accounts.queued == 1
+
+
 def test_an_unknown_run_names_the_known_ones(store: Store, kit: Any) -> None:
     known = store.create_run(kit.spec)
     for ask in (store.run, store.seal, store.pause, store.resume, store.cancel, store.retry, store.accounts):
