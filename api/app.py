@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api import problems
@@ -23,6 +23,7 @@ from api.routes import (
     runs,
     task_sets,
 )
+from api.routes.parts import known_parameters
 from api.service import Service
 
 Lifespan = Callable[[Service], AbstractAsyncContextManager[None]]
@@ -55,8 +56,8 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
     app.add_middleware(Access, keys=service.settings.api_keys)
     app.add_middleware(SafeHeaders)
     for module in (runs, rollouts, endpoints, task_sets, environments, compilations, datasets, events):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(rollouts.trajectories, prefix="/v1")
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
+    app.include_router(rollouts.trajectories, prefix="/v1", dependencies=[Depends(known_parameters)])
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(dashboard)

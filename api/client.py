@@ -19,12 +19,15 @@ class ServiceError(Exception):
 
 
 class Client:
-    """Use as a context manager. Paths begin with `/`."""
+    """Use as a context manager. Paths begin with `/`. Raises `ServiceError` where the URL is none."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(600, connect=5))
+        try:
+            self.http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(600, connect=5))
+        except httpx.InvalidURL as e:
+            raise ServiceError(f"{url!r} is no address of a service ({e}); one is http://host:port") from None
 
     def __enter__(self) -> "Client":
         return self

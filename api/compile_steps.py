@@ -97,11 +97,11 @@ def take_step(
     except (Conflict, Ended) as e:
         shutil.rmtree(folder, ignore_errors=True)
         raise Ended(str(e)) from None
-    except Exception as e:
+    except Exception as e:  # a file that a recipe names and that is not here, a full disk: no fault of ours
         if not is_wanted(store, told.id):  # cancelled, and its folder removed by another process
             raise Ended(str(e)) from None
         log.exception("compilation %s", told.id)
-        told.failed(f"a fault of trajc: {type(e).__name__}: {e}")
+        told.failed(str(e) if isinstance(e, OSError) else f"a fault of trajc: {type(e).__name__}: {e}")
         shutil.rmtree(folder, ignore_errors=True)
 
 

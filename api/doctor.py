@@ -1,7 +1,9 @@
 """What is missing on this machine and how to get it. Each check is one function that changes nothing."""
 
 import asyncio
+import difflib
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from api.settings import Settings
+from api.settings import Settings, unread, variable
 from envs.environment import Site
 
 GIB = 1 << 30
@@ -42,6 +44,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def python(_: Settings) -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("python", "ok", f"{version}, trajc {importlib.metadata.version('trajc')}")
+
+
+def names_of_settings(_: Settings) -> Finding:
+    """One that is misspelt changes nothing, without a word."""
+    known = [variable(name) for name in Settings.model_fields]
+    if not (odd := unread(os.environ)):
+        return Finding("settings", "ok", f"{sum(name in os.environ for name in known)} are set")
+    near = (difflib.get_close_matches(name, known, n=1) for name in odd)
+    words = [name + "".join(f" (meant {one}?)" for one in found) for name, found in zip(odd, near, strict=True)]
+    return Finding(
+        "settings", "unused", f"no setting, and not read: {', '.join(words)}", "docs/settings.md has them all"
+    )
 
 
 def home(settings: Settings) -> Finding:
@@ -229,6 +243,7 @@ def datasets(settings: Settings) -> Finding:
 
 CHECKS: dict[str, Check] = {
     "python": python,
+    "settings": names_of_settings,
     "home": home,
     "database": database,
     "redis": redis,

@@ -55,13 +55,18 @@ def unknown(kind: str, name: str, known: Iterable[str], way_out: str = "") -> Pr
     listed = ", ".join(ordered[:20]) or "none yet"
     more = f" and {len(ordered) - 20} more" if len(ordered) > 20 else ""
     detail = f"unknown {kind} {name!r}; known: {listed}{more}"
-    return Problem(404, f"unknown-{kind.replace(' ', '-')}", f"{detail}. {way_out}".rstrip(". ") + ".", known=ordered)
+    return Problem(404, unknown_type(kind), f"{detail}. {way_out}".rstrip(". ") + ".", known=ordered)
 
 
 def from_not_found(error: NotFound) -> Problem:
     if error.known:
         return unknown(error.what, error.id, error.known)
-    return Problem(404, f"unknown-{error.what.replace(' ', '-')}", f"no {error.what} {error.id!r}")
+    return Problem(404, unknown_type(error.what), f"no {error.what} {error.id!r}")
+
+
+def unknown_type(kind: str) -> str:
+    """Of what kind, not of which one: `version of dataset x` is a version."""
+    return f"unknown-{kind.partition(' of ')[0].replace(' ', '-')}"
 
 
 def install(app: FastAPI) -> None:

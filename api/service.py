@@ -56,8 +56,8 @@ class Service:
         for name in self.environment_names:
             try:
                 found[name] = self.environment(name)
-            except TrajcError:
-                log.exception("rollouts in environment %s will fail", name)
+            except TrajcError as e:
+                log.error("rollouts in environment %s will fail: %s", name, e)
         return found
 
     def scorers(self) -> dict[str, str]:

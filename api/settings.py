@@ -112,6 +112,13 @@ class Settings(BaseModel):
                 raise ValueError(f"{url!r} must begin with http:// or https://")
         return tuple(url.rstrip("/") for url in value)
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://, as in redis://host:6379/0")
+        return value
+
     @field_validator("home", "model_keys")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -164,6 +171,12 @@ def _with_engine(settings: Settings, docker_host: str | None) -> Settings:
         return settings
     swe = {"docker_url": docker_host, **settings.environments.get("swe", {})}
     return settings.model_copy(update={"environments": {**settings.environments, "swe": swe}})
+
+
+def unread(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none."""
+    known = {variable(name) for name in Settings.model_fields}
+    return sorted(name for name in environ if name.startswith(variable("")) and name not in known)
 
 
 def variable(field: str) -> str:

@@ -112,18 +112,14 @@ def seen_ids() -> Iterator[Callable[[str, int], int]]:
 _SEEN = "CREATE TABLE seen (id TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID"
 
 
-def at_least_one(rows: Iterable[TaskRow]) -> Iterator[TaskRow]:
-    """The rows. Raises `Problem` where there is none: a run that is sealed without a task is a mistake."""
+def at_least_one(rows: Iterable[TaskRow], way_out: str = "give at least one") -> Iterator[TaskRow]:
+    """The rows. Raises `Problem` where there is none: a sealed run or a task set without a task is a mistake."""
     count = 0
     for row in rows:
         count += 1
         yield row
     if not count:
-        raise Problem(
-            422,
-            "no-tasks",
-            "there is no task in it: give at least one, or open (true) to append tasks to the run later",
-        )
+        raise Problem(422, "no-tasks", f"there is no task in it: {way_out}")
 
 
 def pin(task: Task, reference: Reference | None, environment_of: Callable[[str], Environment]) -> TaskRow:

@@ -24,7 +24,8 @@ def plain_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"a base URL is http(s)://host[:port]/path, not {parts.scheme}://{parts.hostname}")
+            shown = "one with credentials" if "@" in url else repr(url.partition("?")[0])
+            raise ValueError(f"a base URL is http(s)://host[:port]/path, not {shown}")
         if parts.username is not None or parts.password is not None or parts.query:
             raise ValueError(
                 f"the base URL of {parts.hostname} carries credentials or a query; API keys belong in the settings"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli.run_commands import recipe_fields
 from api.cli.terminal import emit, fail, plain_errors, say, settings
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]
             fail(f"{files[0]}: no such file", 2)
     path = Path(source[0])
     if path.is_file() and len(source) == 1:
-        from compiler.recipe import load_recipe
-
-        return load_recipe(path).model_dump(mode="json", exclude_defaults=True), path.stem
+        return recipe_fields(path), path.stem
     runs = [client.get(f"/v1/runs/{id}") for id in source]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", runs[0]["name"]).strip("-.") or runs[0]["id"]
     return {"runs": [run["id"] for run in runs]}, name

@@ -75,8 +75,9 @@ def version_folder(dataset: str, datasets: Path) -> Path:
     name, _, version = dataset.partition("@")
     versions = sorted((datasets / name).glob("[0-9a-f]*/manifest.json"), key=lambda p: p.stat().st_mtime)
     if not versions:
-        names = sorted(p.name for p in datasets.iterdir() if p.is_dir()) if datasets.is_dir() else []
-        fail(f"no dataset {name!r} in {datasets}; known: {', '.join(names) or 'none yet'}")
+        names = sorted({p.parent.parent.name for p in datasets.glob("*/[0-9a-f]*/manifest.json")})
+        folder = f", and no manifest.json in the folder {dataset}" if Path(dataset).is_dir() else ""
+        fail(f"no dataset {name!r} in {datasets}{folder}; known: {', '.join(names) or 'none yet'}")
     chosen = [p.parent for p in versions if p.parent.name.startswith(version)]
     if not chosen:
         fail(f"dataset {name!r} has no version {version!r}; known: {', '.join(p.parent.name for p in versions)}")

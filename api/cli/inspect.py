@@ -1,4 +1,4 @@
-"""What `trajc inspect` shows: a run with its failures, a rollout with its trajectory."""
+"""What `trajc inspect` shows: a run with its failures, a rollout with its trajectory, how a compilation stands."""
 
 from typing import Any
 
@@ -16,8 +16,10 @@ def show(client: Client, id: str, as_json: bool) -> None:
         show_run(client, id, as_json)
     elif id.startswith("ro_"):
         show_rollout(client, id, as_json)
+    elif id.startswith("comp_"):
+        show_compilation(client, id, as_json)
     else:
-        raise ServiceError(f"{id!r} is neither a run (run_...) nor a rollout (ro_...)")
+        raise ServiceError(f"{id!r} is neither a run (run_...), nor a rollout (ro_...), nor a compilation (comp_...)")
 
 
 def show_run(client: Client, id: str, as_json: bool) -> None:
@@ -36,6 +38,18 @@ def show_run(client: Client, id: str, as_json: bool) -> None:
         print(f"{failure}: {run['accounts']['failed'][failure]}")
         for rollout in rollouts:
             print(f"  {rollout['id']} {rollout['task_id']}: {cut(rollout['error'], 300)}")
+
+
+def show_compilation(client: Client, id: str, as_json: bool) -> None:
+    found = client.get(f"/v1/compilations/{id}")
+    if as_json:
+        emit(found)
+        return
+    print(f"{id} of dataset {found['dataset']}: {found['state']} {found['version'] or ''} {found['error']}".rstrip())
+    if found["reason"]:
+        print(found["reason"])
+    for what, count in (found["accounts"] or {}).items():
+        print(f"  {what}: {count}")
 
 
 def show_rollout(client: Client, id: str, as_json: bool) -> None:

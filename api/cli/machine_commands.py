@@ -9,7 +9,9 @@ from api.cli.terminal import emit, fail, say, settings
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: TRAJC_HOST or 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. Default: TRAJC_PORT or 8420.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. Default: TRAJC_PORT or 8420.")
+    ] = None,
 ) -> None:
     """Queue, run, compile and serve in one process, on SQLite and local files unless settings say otherwise."""
     from api.server import run_server

@@ -1,5 +1,7 @@
 """`trajc oracle`: the oracle's settings as flags."""
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def oracle(
     tasks: Annotated[list[Path], typer.Argument(help="Task files with references.", exists=True, dir_okay=False)],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     recording: Annotated[list[Path] | None, typer.Option(help="Recorded actions to play (JSON lines).")] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     latency: Annotated[float, typer.Option(min=0, help="Mean seconds before an answer.")] = 0.0,
@@ -72,6 +74,13 @@ def oracle(
             recordings = [one for path in recording or () for one in load_recordings(path)]
         except (ValueError, TypeError) as e:
             fail(str(e), 2)
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as e:
+            fail(
+                f"cannot listen on {host}:{port}: {os.strerror(e.errno or 0)}; --port names another, or 0",
+                2,
+            )
         say(f"the oracle knows {len(known)} tasks; its model is called {wanted.model}")
         serve(wanted, known, host, port, recordings)
 

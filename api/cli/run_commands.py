@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -69,7 +70,8 @@ def queue(client: "Client", spec: dict[str, Any], tasks: str) -> Any:
     path = Path(tasks)
     if not path.is_file():
         if path.suffix or "/" in tasks:
-            fail(f"{tasks}: no such file", 2)
+            fail(f"{tasks}: {'a folder, not a task file' if path.is_dir() else 'no such file'}", 2)
+        client.get(f"/v1/task-sets/{quote(tasks, safe='')}")
         return client.post("/v1/runs", {**spec, "task_set": tasks})
     import json
 
@@ -93,7 +95,10 @@ def recipe_fields(path: Path) -> dict[str, Any]:
     """Raises `RecipeError`."""
     from compiler.recipe import load_recipe
 
-    return load_recipe(path).model_dump(mode="json", exclude_defaults=True)
+    try:
+        return load_recipe(path).model_dump(mode="json", exclude_defaults=True)
+    except UnicodeDecodeError as e:
+        fail(f"{path}: a recipe is UTF-8 text, and byte {e.start} is none")
 
 
 def in_file(path: str, error: Any) -> str:
@@ -146,11 +151,11 @@ def finish(run: Any, as_json: bool, waited: bool) -> None:
 
 
 def inspect(
-    id: Annotated[str, typer.Argument(help="A run (run_...) or a rollout (ro_...).")],
+    id: Annotated[str, typer.Argument(help="A run (run_...), a rollout (ro_...) or a compilation (comp_...).")],
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run with its failures, or a rollout with its trajectory."""
+    """Show a run with its failures, a rollout with its trajectory, or how a compilation stands."""
     from api.cli.inspect import show
     from api.client import connect
 

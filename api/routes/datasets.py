@@ -40,7 +40,8 @@ async def one_version(name: str, version: str, service: TheService) -> dict[str,
     return await asyncio.to_thread(view)
 
 
-@router.api_route("/{name}/versions/{version}/files/{path:path}", methods=["GET", "HEAD"], operation_id="dataset_file")
+@router.head("/{name}/versions/{version}/files/{path:path}", include_in_schema=False)
+@router.get("/{name}/versions/{version}/files/{path:path}", operation_id="dataset_file")
 async def file(name: str, version: str, path: str, request: Request, service: TheService) -> Response:
     found = await asyncio.to_thread(lambda: find_file(service, find_version(service, name, version), path))
     return serve(found, request)

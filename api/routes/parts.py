@@ -4,6 +4,8 @@ import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator
 
 from api.problems import Problem
@@ -32,6 +34,21 @@ def the_service(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(the_service)]
+
+
+def known_parameters(request: Request) -> None:
+    """A filter that is misspelt would filter nothing, without a word. Raises `Problem`."""
+    route: APIRoute = request.scope["route"]
+    known = sorted(names_of(route.dependant))
+    if wrong := [name for name in request.query_params if name not in known]:
+        there = f"it has {', '.join(known)}" if known else "it has none"
+        words = f"{request.method} {request.url.path} has no query parameter {', '.join(map(repr, wrong))}; {there}"
+        raise Problem(422, "unknown-parameter", words, known=known)
+
+
+def names_of(dependant: Dependant) -> set[str]:
+    below = (names_of(one) for one in dependant.dependencies)
+    return {field.alias for field in dependant.query_params}.union(*below)
 
 
 def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,9 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/ndjson", "application/jsonlines"})
 
 
+WAY_OUT = "give at least one, or open (true) to append tasks to the run later"
+
+
 class RunRequest(RunSpec):
     """A `RunSpec` with its tasks: inline, or a task set's name, or none yet (`open`)."""
 
@@ -156,7 +159,7 @@ def tasks_of(service: Service, body: Iterator[bytes], environment: str) -> Itera
 
 
 def some(wanted: RunRequest, rows: Iterator[TaskRow]) -> Iterator[TaskRow]:
-    return rows if wanted.open else at_least_one(rows)
+    return rows if wanted.open else at_least_one(rows, WAY_OUT)
 
 
 def given_rows(service: Service, wanted: RunRequest) -> Iterator[TaskRow]:

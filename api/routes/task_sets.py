@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request
 
 from api.jsonl import split_lines, with_body
 from api.routes.parts import TheService, all_of
-from api.task_lines import read_tasks
+from api.task_lines import at_least_one, read_tasks
 
 router = APIRouter(prefix="/task-sets", tags=["task sets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -30,6 +30,8 @@ async def put_task_set(name: Name, request: Request, service: TheService) -> dic
     longest = service.settings.max_task_bytes
     made = await with_body(
         request.stream(),
-        lambda body: service.store.put_task_set(name, read_tasks(split_lines(body, longest), service.environment)),
+        lambda body: service.store.put_task_set(
+            name, at_least_one(read_tasks(split_lines(body, longest), service.environment))
+        ),
     )
     return asdict(made)

@@ -1,5 +1,6 @@
 """What cannot start says so in a sentence that names the setting."""
 
+import os
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -7,10 +8,10 @@ from threading import Thread
 
 import pytest
 
-from api.doctor import ENDPOINT, Finding, environments, model_endpoint
+from api.doctor import ENDPOINT, Finding, environments, model_endpoint, names_of_settings
 from api.endpoints import check_model
 from api.service import NotOpen, open_service
-from api.settings import Settings
+from api.settings import Settings, SettingsError, read_settings
 
 
 def refusal(**settings: object) -> str:
@@ -100,3 +101,28 @@ async def test_a_run_says_at_once_which_endpoint_is_dead_and_which_is_none(
         f"{page}/models answered with no list of models; {later}",
         f"{dead}/models does not answer now (ConnectError); {later}",
     ]
+
+
+def test_doctor_names_a_setting_that_is_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TRAJC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRAJC_MODEL", "m")
+    assert names_of_settings(Settings()) == Finding("settings", "ok", "1 are set")
+    monkeypatch.setenv("TRAJC_BASE_URLS", "http://gpu-1/v1")
+    words = "no setting, and not read: TRAJC_BASE_URLS (meant TRAJC_BASE_URL?)"
+    assert names_of_settings(Settings()) == Finding("settings", "unused", words, "docs/settings.md has them all")
+
+
+def test_a_redis_that_is_none_is_named_at_the_start() -> None:
+    with pytest.raises(SettingsError, match=r"^TRAJC_REDIS_URL: .*must begin with redis://"):
+        read_settings({"TRAJC_REDIS_URL": "localhost:6379"})
+
+
+def test_an_environment_with_wrong_settings_is_one_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_service(Settings(home=tmp_path, environments={"search": {"thread": 1}})) as service:
+        assert "search" not in service.every_environment()
+    (line,) = caplog.records
+    assert line.getMessage().startswith("rollouts in environment search will fail: settings of the search environment")
+    assert line.exc_info is None

@@ -1,5 +1,6 @@
 """What the command says of input that is nothing, too much or not what it takes."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from typer.testing import CliRunner
 from api.cli import app
 from api.cli.compile_commands import check_something
 from api.cli.validate import FileFault, check_file
+from api.service import Service
 from api.settings import Settings
 from api.task_lines import TaskFault, parse_task
+from envs.task import Task
+from rollout.runs import RunSpec, TaskRow
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -82,3 +86,81 @@ def test_a_task_id_with_a_control_character_is_refused() -> None:
     with pytest.raises(TaskFault) as e:
         parse_task({"id": "a\0b", "environment": "search", "question": "q"})
     assert e.value.field == "id"
+
+
+def test_a_filter_that_is_misspelt_is_refused_and_does_not_filter_nothing(client: TestClient) -> None:
+    answer = client.get("/v1/rollouts?state=failed")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "GET /v1/rollouts has no query parameter 'state'; it has cursor, environment, failure, limit, run, status",
+    )
+    assert client.get("/v1/rollouts?status=failed&limit=1").status_code == 200
+    assert client.post("/v1/runs/run_x/retry?failure=model_error&failure=task_error").status_code == 404
+
+
+def test_a_task_set_without_tasks_is_refused(client: TestClient) -> None:
+    answer = client.put("/v1/task-sets/empty", content=b"\n")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "there is no task in it: give at least one")
+    assert client.get("/v1/task-sets").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "named"), [("nonsense", "'nonsense'"), ("ftp://a:secret@b", "one with credentials"), ("x?k=secret", "'x'")]
+)
+def test_a_base_url_that_is_none_is_named_without_its_secret(client: TestClient, url: str, named: str) -> None:
+    wanted = {"environment": "search", "model": "m", "base_urls": [url], "open": True}
+    detail = client.post("/v1/runs", json=wanted).json()["detail"]
+    assert f"a base URL is http(s)://host[:port]/path, not {named};" in detail
+    assert "secret" not in detail
+
+
+def test_a_compilation_of_a_run_that_goes_on_says_what_is_left_out(service: Service, client: TestClient) -> None:
+    task = Task(id="t", environment="search", question="q", world={"corpus": "c"})
+    run = service.store.create_run(RunSpec(environment="search", model="m", samples=3), [TaskRow(task)]).id
+    made = client.post("/v1/compilations", json={"dataset": "d", "run": run}).json()
+    assert made["warnings"] == [f"run {run} is not done: what ends from now on is left out, 3 of 3 rollouts"]
+    service.store.cancel(run)
+    assert client.post("/v1/compilations", json={"dataset": "d", "run": run}).json()["warnings"] == []
+
+
+def test_a_compilation_that_published_nothing_links_to_no_dataset(service: Service, client: TestClient) -> None:
+    id = service.store.create_compilation({}, "gone").id
+    service.store.set_compilation(id, "failed", error="for this test")
+    assert "gone" in client.get("/").text
+    assert "/datasets/gone" not in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said_of_it"),
+    [
+        (("serve", "--port", "99999"), 2, "Invalid value for '--port'"),
+        (("oracle", __file__, "--port", "99999"), 2, "Invalid value for '--port'"),
+        (("runs", "list", "--url", "http://[::bad"), 1, "trajc: 'http://[::bad' is no address of a service"),
+        (("compile", "nosuch.yaml"), 2, "trajc: nosuch.yaml: no such file"),
+        (("compile", "a.yaml", "run_x"), 2, "trajc: a.yaml: a recipe is compiled by itself, and names its runs"),
+        (("run", "/tmp", "--env", "sql", "--model", "m"), 2, "trajc: /tmp: a folder, not a task file"),
+        (("inspect", "x"), 1, "nor a rollout (ro_...), nor a compilation (comp_...)"),
+        (("verify", "/tmp"), 1, "and no manifest.json in the folder /tmp; known: none yet"),
+    ],
+)
+def test_what_is_typed_wrong_is_named_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, said_of_it: str
+) -> None:
+    monkeypatch.setenv("TRAJC_HOME", str(tmp_path))
+    status, told = said(*words)
+    assert (status, said_of_it in told, "Traceback" in told) == (code, True, False), told
+
+
+def test_a_recipe_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(b"runs: [\xff]")
+    assert said("compile", str(recipe)) == (1, f"trajc: {recipe}: a recipe is UTF-8 text, and byte 7 is none\n")
+
+
+def test_an_oracle_whose_port_is_taken_says_so(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text('{"id": "t", "environment": "search", "question": "q", "reference": {"answers": ["a"]}}\n')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = f"cannot listen on 127.0.0.1:{port}: Address already in use; --port names another, or 0"
+        assert said("oracle", str(tasks), "--port", str(port)) == (2, f"trajc: {words}\n")

@@ -7,7 +7,7 @@ import pytest
 from api.compile_jobs import KIND, compile_claim, queue_compilation, requeue_forgotten
 from api.compile_steps import Step, take_step
 from api.service import Service
-from compiler.recipe import Recipe
+from compiler.recipe import Decontamination, Recipe
 from rollout.engine import Broken, Done
 from rollout.runs import Claim, RunSpec
 
@@ -79,3 +79,10 @@ async def test_a_compilation_that_is_stopped_leaves_no_process_and_no_files(serv
     left = [path.name for path in service.settings.datasets.glob("d/*")]
     known = service.store.versions("d") if service.store.datasets() else ()
     assert left == [version.version for version in known]
+
+
+def test_a_file_that_a_recipe_names_and_that_is_not_here_is_no_fault_of_trajc(service: Service) -> None:
+    recipe = Recipe(runs=(a_run(service),), decontamination=Decontamination(files=("nowhere.jsonl",)))
+    id = queue_compilation(service, recipe, "d").id
+    take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
+    assert service.store.compilation(id).error == "[Errno 2] No such file or directory: 'nowhere.jsonl'"
