@@ -12,6 +12,11 @@ from envs.search.analysis import SPACELESS, analyzer, term_of
 _SCANNED = 20_000
 """Characters at the beginning of a text in which the passage is looked for."""
 
+_WORDS_ALONE = bytes(ord(chr(n).lower()) if chr(n).isalnum() else ord(" ") for n in range(128)).ljust(256)
+"""Translates ASCII: letters to lower case, what is neither letter nor digit to spaces."""
+
+_REST_OF_WORD = re.compile(r"\S{0,40}(?=\s|\Z)")
+
 Span = tuple[int, int]
 
 
@@ -24,12 +29,13 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
         return 0, len(text)
     places = _term_places(text[:_SCANNED], frozenset(terms))
     best, best_count, left = 0, 0, 0
-    for right in range(len(places)):
-        while places[right][0] - places[left][0] > size * 3 // 4:
+    for right, (at, _) in enumerate(places):
+        while at - places[left][0] > size * 3 // 4:
             left += 1
-        count = len({term for _, term in places[left : right + 1]})
-        if count > best_count:
-            best, best_count = places[left][0], count
+        if right - left >= best_count:  # else the window holds too few places to be better
+            count = len({term for _, term in places[left : right + 1]})
+            if count > best_count:
+                best, best_count = places[left][0], count
     start = 0 if best <= size // 4 else _word_start(text, min(best - size // 8, len(text) - size))
     return start, _word_end(text, start + size)
 
@@ -37,7 +43,7 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
 def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     """Where the terms stand, in order. Plain ASCII goes without an object for every word of the text."""
     if text.isascii():
-        return _ascii_places(text.lower(), terms)
+        return _ascii_places(text, terms)
     places = [(t.char_offset_from, t.text) for t in analyzer().pre_tokenize(text).tokens if t.text in terms]
     # Runs of a script without spaces are one long token to the analyzer here: their characters are looked up.
     if spaceless := "".join(t for t in terms if SPACELESS.fullmatch(t)):
@@ -46,19 +52,21 @@ def _term_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
     return places
 
 
-def _ascii_places(lowered: str, terms: frozenset[str]) -> list[tuple[int, str]]:
-    """A stem begins its words, but for its last letters (`hope` of `hoping`, `famili` of `families`)."""
-    places, length = [], len(lowered)
+def _ascii_places(text: str, terms: frozenset[str]) -> list[tuple[int, str]]:
+    """A stem begins its words, but for its last letters (`hope` of `hoping`, `famili` of `families`).
+
+    Every word gets a space on both sides, so that the space before one is at the word's own offset in `text`.
+    """
+    words = f" {text} ".encode().translate(_WORDS_ALONE).decode()
+    places = []
     for term in terms:
-        start = term[:-1] if len(term) > 2 else term
-        at = lowered.find(start)
+        start = " " + (term[:-1] if len(term) > 2 else term)
+        at = words.find(start)
         while at >= 0:
-            end = at + len(start)
-            while end < length and lowered[end].isalnum():
-                end += 1
-            if (at == 0 or not lowered[at - 1].isalnum()) and term_of(lowered[at:end]) == term:
+            end = words.find(" ", at + 1)
+            if term_of(words[at + 1 : end]) == term:
                 places.append((at, term))
-            at = lowered.find(start, end)
+            at = words.find(start, end)
     places.sort()
     return places
 
@@ -71,7 +79,7 @@ def _word_start(text: str, at: int) -> int:
 
 def _word_end(text: str, at: int) -> int:
     """The end of the word at `at`, if it ends within 40 characters after."""
-    end = re.compile(r"\S{0,40}(?=\s|\Z)").match(text, min(at, len(text)))
+    end = _REST_OF_WORD.match(text, min(at, len(text)))
     return end.end() if end else at
 
 
@@ -124,4 +132,10 @@ def byte_ranges(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
             joined.append((start, end))
     if text.isascii():
         return tuple(joined)
-    return tuple((len(text[:a].encode()), len(text[:b].encode())) for a, b in joined)
+    ranges: list[Span] = []
+    at = encoded = 0
+    for a, b in joined:
+        start = encoded + len(text[at:a].encode())
+        at, encoded = b, start + len(text[a:b].encode())
+        ranges.append((start, encoded))
+    return tuple(ranges)

@@ -7,6 +7,9 @@ from envs.search.document import Document
 from envs.search.passage import Span, byte_ranges, find, pages
 from envs.tool import ToolResult
 
+MAX_PATTERN = 500
+"""Characters. A pattern and a text that both repeat one word take the product of their words in steps."""
+
 
 def read(document: Document, blob: Blob, version: str, page: int, page_chars: int) -> ToolResult:
     """One page of it; `raw` is the whole text where a page is not all."""
@@ -25,6 +28,9 @@ def read(document: Document, blob: Blob, version: str, page: int, page_chars: in
 
 def look_for(document: Document, blob: Blob, version: str, pattern: str, page_chars: int) -> ToolResult:
     """The places of a pattern, with their surroundings."""
+    if len(pattern) > MAX_PATTERN:
+        words = f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN} are looked for. Use fewer words."
+        return ToolResult(text=words, is_error=True)
     found = find(document.text, pattern)
     text = render.places(document, pattern, found, pages(document.text, page_chars))
     if not found.total:

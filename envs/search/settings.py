@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from envs.errors import TaskError
 from envs.frozen import Frozen
 from envs.search.endpoint import EndpointSettings
 from envs.search.ranking import Ranking
 from envs.search.web.settings import WebSettings
+from envs.settings import read_settings
 
 
 class SearchSettings(Frozen):
@@ -39,11 +40,7 @@ class SearchSettings(Frozen):
 
 def parse_settings(given: Mapping[str, Any]) -> SearchSettings:
     """Raises `TaskError` naming the wrong setting."""
-    try:
-        return SearchSettings.model_validate(dict(given))
-    except ValidationError as e:
-        known = ", ".join(SearchSettings.model_fields)
-        raise TaskError(f"settings of the search environment: {_faults(e)}; known: {known}") from None
+    return read_settings(SearchSettings, given, "search")
 
 
 def embeddings_endpoint(given: Mapping[str, Any], url: str | None = None, model: str | None = None) -> EndpointSettings:
@@ -56,11 +53,6 @@ def embeddings_endpoint(given: Mapping[str, Any], url: str | None = None, model:
         fields["model"] = model
     if not {"base_url", "model"} <= fields.keys():
         raise TaskError("no embeddings endpoint is set: give --url and --model, or set `embeddings`")
-    try:
-        return EndpointSettings.model_validate(fields)
-    except ValidationError as e:
-        raise TaskError(f"the embeddings endpoint: {_faults(e)}") from None
-
-
-def _faults(e: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'all'}: {f['msg']}" for f in e.errors())
+    asked = parse_settings({**given, "embeddings": fields}).embeddings
+    assert asked is not None
+    return asked

@@ -146,6 +146,13 @@ async def test_find_shows_places_and_keeps_their_ranges(session: Session) -> Non
     assert (nothing.evidence, nothing.is_error) == ((), False)
 
 
+async def test_a_pattern_of_endless_words_is_told_its_bound(session: Session) -> None:
+    assert not (await call(session, "find", id="whale", pattern="word " * 100)).is_error
+    assert await call(session, "find", id="whale", pattern="word " * 100 + "w") == ToolResult(
+        text="The pattern has 501 characters; at most 500 are looked for. Use fewer words.", is_error=True
+    )
+
+
 @pytest.mark.parametrize("tool", ["visit", "find"])
 async def test_an_unknown_id_is_an_error_that_tells_the_way(session: Session, tool: str) -> None:
     more = {"pattern": "x"} if tool == "find" else {}
