@@ -183,7 +183,7 @@ class _Rows:
             self.pieces += 1
             for what in [*self._piece(piece, prompt), *_place(piece, prompt, row)]:
                 yield f"piece {piece['source']}: {what}"
-        if row["reasoning"] is None and row["answer"] != defused(row["ground_truth"]):
+        if self._recipe["target"] == "answer_only" and row["answer"] != defused(row["ground_truth"]):
             yield "the answer is not the neutralised ground truth"
         yield from asked_faults(row, self._recipe)
         yield from self._counts(row)

@@ -60,6 +60,19 @@ def test_only_right_samples_become_targets(world: Any, tmp_path: Any) -> None:
     assert verify(published.path, world.blobs).faults == ()
 
 
+def test_a_right_patch_in_other_words_than_the_gold_one_is_no_fault(world: Any, tmp_path: Any) -> None:
+    hunk = "@@ -1,2 +1,2 @@\n def area(w, h):\n-    return w + h\n+    return h * w"
+    patch = f"--- a/pkg/area.py\n+++ b/pkg/area.py\n{hunk}"
+
+    class Silent:
+        def ask(self, asking: Asking, *_: Any) -> Samples:
+            return lambda: [Sample(reasoning=None, content=patch, right=True)] * asking.samples
+
+    published = compile_dataset(RECIPE, [world.swe()], world.blobs, tmp_path, "demo", asker=Silent())
+    assert [r["answer"] for r in pq.read_table(published.path / "canonical").to_pylist()] == [patch]
+    assert verify(published.path, world.blobs).faults == ()
+
+
 def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> None:
     with pytest.raises(RecipeError, match=r"target: 'teacher' needs a model endpoint"):
         compiled(world.search(), recipe=RECIPE)
