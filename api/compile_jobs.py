@@ -125,7 +125,7 @@ async def compile_process(
         "scorers": await asyncio.to_thread(service.scorers),
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=stdout, stderr=stderr
+        sys.executable, "-P", "-m", "api.compile_process", stdin=asyncio.subprocess.PIPE, stdout=stdout, stderr=stderr
     )
     try:
         assert process.stdin is not None

@@ -5,10 +5,7 @@ started it. An estimate is written to stdout.
 """
 
 import logging
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import orjson
@@ -17,6 +14,7 @@ from api.compile_ahead import prepare
 from api.compile_steps import Step, take_step
 from api.compile_told import Interrupted
 from api.estimate import estimate
+from api.lifeline import end_with
 from compiler.errors import CompileError
 from compiler.recipe import parse_recipe
 from rollout.blobs import FolderBlobs
@@ -25,16 +23,9 @@ from rollout.store import Store
 log = logging.getLogger(__name__)
 
 
-def die_with(pipe: int) -> None:
-    """End this process when the pipe does: nobody waits for it any more."""
-    while os.read(pipe, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 def main() -> None:
     order = orjson.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=die_with, args=(sys.stdin.fileno(),), daemon=True).start()
+    end_with(sys.stdin.fileno())
     home, payload, scorers = Path(order["home"]), order["payload"], order["scorers"]
     blobs, datasets = FolderBlobs(home / "blobs"), home / "datasets"
     with Store.open(order["database"], blobs) as store:

@@ -92,7 +92,9 @@ def take_step(
         else:
             work.publish()
     except CompileError as e:
-        told.failed(str(e))
+        told.failed(
+            str(e) + (f". A model call of it that failed: {call}" if (call := store.failed_call(told.id)) else "")
+        )
         shutil.rmtree(folder, ignore_errors=True)
     except (Conflict, Ended) as e:
         shutil.rmtree(folder, ignore_errors=True)

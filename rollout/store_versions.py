@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from rollout.database import Conflict, NotFound
 from rollout.runs import Compilation, DatasetVersion, JobState, Page
-from rollout.schema import compilations, dataset_versions, datasets, jobs
+from rollout.schema import STATES, compilations, dataset_versions, datasets, jobs
 from rollout.store_part import FEW, StorePart
 
 
@@ -124,6 +124,14 @@ class Versions(StorePart):
                 data = {"compilation": id, "version": None, "calls": calls}
                 self.emit(c, now, ("compilation.cancelled", None, None, data))
         return self.compilation(id)
+
+    def failed_call(self, compilation: str) -> str:
+        """The words of a model call that it ordered and that failed for good; empty where there is none."""
+        mine = jobs.c.payload["compilation"].as_string() == compilation
+        query = sa.select(jobs.c.failure, jobs.c.error).where(STATES["failed"], jobs.c.kind == "generation", mine)
+        with self.read() as c:
+            row = c.execute(query.order_by(jobs.c.id).limit(1)).one_or_none()
+        return "" if row is None else f"{row.failure}: {row.error}"
 
     def add_version(
         self, dataset: str, version: str, manifest: dict[str, Any], compilation: str | None = None

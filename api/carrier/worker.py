@@ -37,7 +37,8 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
     once, and what it held is taken back when its leases run out. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Celery names each message that it receives and acknowledges; what became of the job is the engine's to say.
-    logging.getLogger("celery").setLevel(logging.WARNING)
+    for talkative in ("celery", "httpx", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     signals.setup_logging.connect(keep_logging, weak=False)
     # Celery warns of running as root, for the sake of pickled messages; ours are JSON and name two ids.
     warnings.simplefilter("ignore", SecurityWarning)

@@ -1,11 +1,12 @@
 """Compilations as jobs: failed with words, picked up when forgotten, stopped without leaving anything."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from api.compile_jobs import KIND, compile_claim, queue_compilation, requeue_forgotten
-from api.compile_steps import Step, take_step
+from api.compile_jobs import compile_claim, queue_compilation, requeue_forgotten
+from api.compile_steps import KIND, Step, take_step
 from api.service import Service
 from compiler.recipe import Decontamination, Recipe
 from rollout.engine import Broken, Done
@@ -45,6 +46,35 @@ async def test_a_compilation_whose_job_was_never_written_is_done_after_all(servi
     done = service.store.compilation(id)
     assert (done.state, done.error) == ("succeeded", "")
     assert [v.version for v in service.store.versions("d")] == [done.version]
+
+
+async def test_a_folder_called_api_where_the_service_was_started_is_not_taken_for_ours(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "__init__.py").write_text("raise SystemExit('the user's own')")
+    monkeypatch.chdir(tmp_path)
+    made = queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    await compile_claim(service, claimed(service))
+    assert (service.store.compilation(made.id).state, service.store.compilation(made.id).error) == ("succeeded", "")
+
+
+async def test_a_process_that_compiled_ends_without_a_word_of_leaked_instances(
+    service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    await compile_claim(service, claimed(service))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_compilation_whose_model_calls_fail_says_what_was_answered(service: Service) -> None:
+    id = queue_compilation(service, Recipe(runs=(a_run(service),), tokenizer="nowhere"), "d").id
+    service.store.order("generation", {"gen_1": {"compilation": id}, "gen_2": {"compilation": "comp_other"}})
+    for call in service.store.claim("w", ("generation",), 2, service.store.now(), 60):
+        service.store.fail(call, "model_error", f"{call.job} answered 401", permanent=True)
+    take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
+    words = service.store.compilation(id).error
+    assert words.endswith(". A model call of it that failed: model_error: gen_1 answered 401"), words
 
 
 async def test_a_second_job_for_a_compilation_that_is_done_changes_nothing(service: Service) -> None:
