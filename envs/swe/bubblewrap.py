@@ -27,7 +27,8 @@ OUTER_IDS = range(200_000, 260_000)
 """Where the service is root, each sandbox runs under a user id of its own, so that its processes can be counted."""
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000::/home/agent:/bin/bash\n"
 GROUP = "root:x:0:\nagent:x:1000:\n"
-BOUNDED = 'ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
+BOUNDED = 'exec 3<&$0-; ulimit -c 0 -n "$1" -f "$2" -v "$3"; [ "$4" = 0 ] || ulimit -u "$4"; shift 4; exec "$@"'
+"""Bubblewrap's options are in descriptor 3, whatever it was here: what an agent sees is the same each time."""
 READ_SIZE = 1 << 16
 KILL_SECONDS = 10.0
 PREFIX = "trajc-bwrap-"
@@ -103,12 +104,9 @@ class BubblewrapSandbox(Machine):
             os.write(options, self._options)
             os.lseek(options, 0, os.SEEK_SET)
             process = await asyncio.create_subprocess_exec(
+                *("/bin/bash", "-c", BOUNDED, str(options)),
                 *self._argv,
-                "--args",
-                str(options),
-                "--chdir",
-                workdir,
-                "--",
+                *("--args", "3", "--chdir", workdir, "--"),
                 *argv,
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -191,10 +189,10 @@ class ProcessChannel:
 
 
 def _bounded(program: str, outer: int | None, spec: SandboxSpec) -> list[str]:
-    """The command that everything runs under: bounds of each process, and bubblewrap without its options."""
+    """What `BOUNDED` is given: bounds of each process, and bubblewrap without its options."""
     bounds = spec.bounds
-    limits = [str(bounds.open_files), str(bounds.file_bytes // 1024), str(bounds.memory_bytes // 1024)]
-    argv = ["/bin/bash", "-c", BOUNDED, "bounded", *limits, str(bounds.processes if outer is not None else 0)]
+    argv = [str(bounds.open_files), str(bounds.file_bytes // 1024), str(bounds.memory_bytes // 1024)]
+    argv.append(str(bounds.processes if outer is not None else 0))
     if outer is not None:
         # Not every event loop can start a program as another user.
         argv += ["setpriv", f"--reuid={outer}", f"--regid={outer}", "--clear-groups", "--"]

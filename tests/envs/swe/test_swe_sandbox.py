@@ -1,6 +1,7 @@
 """What any sandbox must hold, on each real kind of it."""
 
 import asyncio
+import os
 import socket
 import tempfile
 from dataclasses import replace
@@ -60,6 +61,20 @@ async def test_the_processes_that_an_agent_sees_name_no_folder_of_the_host(
     seen = await box.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /proc/1/environ", 10)
     assert b"bash" in seen.data
     assert [place for place in (b"trajc-bwrap", str(rootfs()).encode()) if place in seen.data] == []
+
+
+async def test_what_an_agent_sees_of_processes_does_not_tell_how_many_files_are_open_outside(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ls /proc/self/fd"
+    seen = [(await (await sandboxes.start(spec)).run(look, 10)).data]
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(9)]
+    try:
+        seen.append((await (await sandboxes.start(spec)).run(look, 10)).data)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert seen[0] == seen[1]
 
 
 async def test_a_command_that_writes_our_mark_deceives_only_itself(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
