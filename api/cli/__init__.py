@@ -1,5 +1,7 @@
 """The command `trajc`. Modules here import nothing heavy before a command runs, so that `--help` is quick."""
 
+import signal
+
 import typer
 
 from api.cli import (
@@ -45,6 +47,7 @@ app.command()(machine_commands.doctor)
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started, sandboxes too, is ended
     app()
 
 

@@ -134,8 +134,10 @@ def load_swe(
 
 
 def tell_row(one: "Loaded") -> None:
+    where = f"{one.row.file}:{one.row.number}"
+    named = where if one.row.name == where else f"{where}: {one.row.name}"
     for words in one.faults:
-        say(f"{one.row.file}:{one.row.number}: {one.row.name}: {words}")
+        say(f"{named}: {words}")
 
 
 def mine_swe(
@@ -157,6 +159,8 @@ def mine_swe(
     from api.cli.mine_swe import Mine, mine, write_rows
     from envs.swe.make.suite import PYTEST
 
+    if not all(repo.partition("/")):
+        fail(f"--repo {repo}: it takes OWNER/NAME, as in pallets/click", 2)
     target = out or Path(f"{repo.rpartition('/')[2]}.rows.jsonl")
     where = Mine(clone, repo, revision, image, workdir, test_command or PYTEST, most, parallel)
     with plain_errors():

@@ -1,6 +1,8 @@
 """What the command says of input that is nothing, too much or not what it takes."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,3 +166,14 @@ def test_an_oracle_whose_port_is_taken_says_so(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         words = f"cannot listen on 127.0.0.1:{port}: Address already in use; --port names another, or 0"
         assert said("oracle", str(tasks), "--port", str(port)) == (2, f"trajc: {words}\n")
+
+
+def test_a_command_that_is_asked_to_end_ends_as_by_ctrl_c_and_not_in_the_middle() -> None:
+    """What it started (sandboxes, for one) is ended by it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [str(Path(sys.executable).parent / "trajc"), "runs", "list", "--url", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+            silent.accept()
+            running.terminate()
+            assert (running.wait(30), running.stderr and running.stderr.read()) == (130, "trajc: interrupted\n")
