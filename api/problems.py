@@ -1,12 +1,14 @@
 """Errors as RFC 9457 problem details: one shape for everything that a caller did wrong."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from envs.errors import TrajcError
@@ -27,6 +29,7 @@ TITLES = {
     500: "Our fault",
     503: "Not ready",
 }
+DATABASE = "start it, or free some disk, then ask again"
 
 
 class Problem(Exception):
@@ -85,6 +88,17 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(TrajcError)
     async def _ours(_: Request, error: TrajcError) -> JSONResponse:
         return Problem(422, error.failure.replace("_", "-"), str(error)).response()
+
+    @app.exception_handler(OperationalError)
+    async def _database(_: Request, error: OperationalError) -> JSONResponse:
+        words = str(error.orig or error).strip().partition("\n")[0]
+        return Problem(503, "database", f"the database cannot be used now: {words}; {DATABASE}").response()
+
+    @app.exception_handler(OSError)
+    async def _disk(_: Request, error: OSError) -> JSONResponse:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return Problem(503, "disk-full", f"{error.strerror}: free some disk for TRAJC_HOME, then ask again").response()
 
     @app.exception_handler(Exception)
     async def _fault(_: Request, error: Exception) -> JSONResponse:

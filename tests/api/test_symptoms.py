@@ -1,16 +1,21 @@
 """What users met: answers that were silent, empty or a traceback where a word was due. Named after the symptom."""
 
+import errno
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from api.cli.site import local_site
 from api.cli.validate import check_file
+from api.problems import install
 from api.service import Service
 from api.settings import Settings
 from envs.sql.load import load_database
@@ -185,3 +190,34 @@ def test_a_recipe_s_teacher_is_asked_where_an_endpoint_was_added(client: TestCli
     assert client.post("/v1/compilations", json=wanted).status_code == 202
     client.delete("/v1/endpoints", params={"base_url": "http://127.0.0.1:9/v1"})
     assert client.post("/v1/compilations", json=wanted).json()["type"] == "urn:trajc:problem:no-endpoint"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full")),
+            "database",
+            "the database cannot be used now: database or disk is full; start it, or free some disk, then ask again",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "disk-full",
+            "No space left on device: free some disk for TRAJC_HOME, then ask again",
+        ),
+    ],
+)
+def test_a_full_disk_is_said_to_be_one_and_is_no_fault_of_trajc(error: Exception, kind: str, words: str) -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    def broken() -> None:
+        raise error
+
+    answer = TestClient(app).get("/")
+    assert (answer.status_code, answer.json()["type"], answer.json()["detail"]) == (
+        503,
+        f"urn:trajc:problem:{kind}",
+        words,
+    )
