@@ -64,6 +64,8 @@ class Client:
             words = str(body["detail"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             body, words = {}, f"{response.request.url} answered {response.status_code}: {response.text[:500]}"
+        if response.status_code == 401:
+            words = f"the service at {self.url} wants one of its TRAJC_API_KEYS: set TRAJC_KEY to it"
         raise ServiceError(words, response.status_code, body)
 
     @contextmanager

@@ -55,7 +55,9 @@ class Settings(BaseModel):
         "move it from there.",
     )
     api_keys: tuple[SecretStr, ...] = Field(
-        default=(), description="Bearer keys that callers must show, separated by commas. Without any, only loopback."
+        default=(),
+        description="Bearer keys that callers must show, separated by commas; a browser asks for one as the password, "
+        "with any name. Without any, only loopback.",
     )
     environments: dict[str, dict[str, Any]] = Field(
         default={},

@@ -4,17 +4,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import typer
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from api.cli import app
 from api.cli.compile_commands import check_something
 from api.cli.validate import FileFault, check_file
-from api.service import Service
+from api.service import Service, open_service
 from api.settings import Settings
 from api.task_lines import TaskFault, parse_task
 from envs.task import Task
@@ -177,3 +179,11 @@ def test_a_command_that_is_asked_to_end_ends_as_by_ctrl_c_and_not_in_the_middle(
             silent.accept()
             running.terminate()
             assert (running.wait(30), running.stderr and running.stderr.read()) == (130, "trajc: interrupted\n")
+
+
+def test_a_command_without_the_key_names_the_setting_that_holds_it(
+    tmp_path: Path, serve_app: Callable[[Service], AbstractContextManager[str]]
+) -> None:
+    with open_service(Settings(home=tmp_path, api_keys=(SecretStr("sesame"),))) as service, serve_app(service) as url:
+        words = f"trajc: the service at {url} wants one of its TRAJC_API_KEYS: set TRAJC_KEY to it\n"
+        assert said("runs", "list", "--url", url) == (1, words)
