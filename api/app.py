@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from api import problems
 from api.access import Access, SafeHeaders
-from api.dashboard.pages import HERE
+from api.dashboard.pages import HERE, problem_page
 from api.dashboard.pages import router as dashboard
 from api.routes import (
     compilations,
@@ -52,7 +52,7 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    problems.install(app)
+    problems.install(app, problem_page)
     app.add_middleware(Access, keys=service.settings.api_keys)
     app.add_middleware(SafeHeaders)
     for module in (runs, rollouts, endpoints, task_sets, environments, compilations, datasets, events):

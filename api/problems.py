@@ -2,12 +2,12 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
@@ -72,45 +72,56 @@ def unknown_type(kind: str) -> str:
     return f"unknown-{kind.partition(' of ')[0].replace(' ', '-')}"
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
+    """`page` is what a browser is shown of a problem, as HTML; without it, as for every other caller, it is JSON."""
+
+    def shown(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+        if page is None or request.url.path.startswith("/v1") or "text/html" not in request.headers.get("accept", ""):
+            return problem.response(headers)
+        return HTMLResponse(page(problem), problem.status, headers)
+
     @app.exception_handler(Problem)
-    async def _problem(_: Request, error: Problem) -> JSONResponse:
-        return error.response()
+    async def _problem(request: Request, error: Problem) -> Response:
+        return shown(request, error)
 
     @app.exception_handler(NotFound)
-    async def _not_found(_: Request, error: NotFound) -> JSONResponse:
-        return from_not_found(error).response()
+    async def _not_found(request: Request, error: NotFound) -> Response:
+        return shown(request, from_not_found(error))
 
     @app.exception_handler(Conflict)
-    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
-        return Problem(409, "conflict", f"{error}.").response()
+    async def _conflict(request: Request, error: Conflict) -> Response:
+        return shown(request, Problem(409, "conflict", f"{error}."))
 
     @app.exception_handler(TrajcError)
-    async def _ours(_: Request, error: TrajcError) -> JSONResponse:
-        return Problem(422, error.failure.replace("_", "-"), str(error)).response()
+    async def _ours(request: Request, error: TrajcError) -> Response:
+        return shown(request, Problem(422, error.failure.replace("_", "-"), str(error)))
 
     @app.exception_handler(OperationalError)
-    async def _database(_: Request, error: OperationalError) -> JSONResponse:
+    async def _database(request: Request, error: OperationalError) -> Response:
         words = str(error.orig or error).strip().partition("\n")[0]
-        return Problem(503, "database", f"the database cannot be used now: {words}; {DATABASE}").response()
+        return shown(request, Problem(503, "database", f"the database cannot be used now: {words}; {DATABASE}"))
 
     @app.exception_handler(OSError)
-    async def _disk(_: Request, error: OSError) -> JSONResponse:
+    async def _disk(request: Request, error: OSError) -> Response:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise error
-        return Problem(503, "disk-full", f"{error.strerror}: free some disk for TRAJC_HOME, then ask again").response()
+        return shown(
+            request, Problem(503, "disk-full", f"{error.strerror}: free some disk for TRAJC_HOME, then ask again")
+        )
 
     @app.exception_handler(Exception)
-    async def _fault(_: Request, error: Exception) -> JSONResponse:
-        return Problem(500, "fault", f"a fault of ours ({type(error).__name__}); the service's log has it").response()
+    async def _fault(request: Request, error: Exception) -> Response:
+        return shown(
+            request, Problem(500, "fault", f"a fault of ours ({type(error).__name__}); the service's log has it")
+        )
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         faults = [{"field": ".".join(str(p) for p in e["loc"]), "message": e["msg"]} for e in error.errors()]
         words = "; ".join(f"{f['field']}: {f['message']}" for f in faults)
-        return Problem(422, "not-valid", words, faults=faults).response()
+        return shown(request, Problem(422, "not-valid", words, faults=faults))
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers) if error.headers else None
-        return Problem(error.status_code, "http", str(error.detail)).response(headers)
+        return shown(request, Problem(error.status_code, "http", str(error.detail)), headers)

@@ -15,6 +15,7 @@ from api.dashboard.filters import FILTERS, MEANINGS
 from api.dashboard.rollout_page import rollout_page, whole_message
 from api.dataset_files import folder_of
 from api.examples import list_examples
+from api.problems import TITLES, Problem
 from api.routes.datasets import rollout_of
 from api.routes.endpoints import remove as remove_endpoint
 from api.routes.parts import Cursor, TheService
@@ -42,6 +43,11 @@ templates.filters.update(FILTERS)
 async def page(name: str, find: Any, *arguments: Any) -> Response:
     """`find(*arguments)` reads what the template shows, in a thread."""
     return HTMLResponse(await asyncio.to_thread(lambda: templates.get_template(name).render(find(*arguments))))
+
+
+def problem_page(problem: Problem) -> str:
+    """What a browser is shown in place of a page."""
+    return templates.get_template("problem.html").render(problem=problem, title=TITLES.get(problem.status, "Error"))
 
 
 @router.get("/")

@@ -152,3 +152,13 @@ def test_a_browser_runs_our_script_and_not_the_agents(service: Service, tmp_path
     (title,) = re.findall(r"<title>(.*?)</title>", dom)
     assert title.endswith("· trajc")  # the hostile script would have made it `owned`
     assert "&lt;script&gt;" in dom
+
+
+def test_a_browser_is_shown_a_page_where_something_is_not_there_and_a_program_json(client: TestClient) -> None:
+    page = client.get("/rollouts", params={"run": HOSTILE}, headers={"Accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "<h1>Not found" in page.text
+    assert "&lt;script&gt;document.title" in page.text
+    assert client.get("/runs/nope").headers["content-type"] == "application/problem+json"
+    assert client.get("/v1/runs/nope", headers={"Accept": "text/html"}).json()["status"] == 404
+    assert "<h1>Not found" in client.get("/nowhere", headers={"Accept": "text/html"}).text

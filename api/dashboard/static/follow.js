@@ -32,4 +32,6 @@
   events.onopen = function () { light.dataset.state = "on"; light.textContent = "live"; };
   events.onerror = function () { light.dataset.state = "off"; light.textContent = "no connection"; };
   events.onmessage = renew;
+  // What waits for somebody who is not there makes no event.
+  setInterval(function () { if (!document.hidden) { renew(); } }, 15000);
 })();
