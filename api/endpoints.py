@@ -37,8 +37,16 @@ def urls_of(
     settings: Settings, named: Sequence[str], entries: Iterable[EndpointEntry] = (), model: str = ""
 ) -> tuple[str, ...]:
     """Raises `Problem` where there is no endpoint to ask."""
+    entries = tuple(entries)
     urls = tuple(one.base_url for one in endpoints_of(settings, entries, model, named))
     if not urls:
+        wanted = {url.rstrip("/") for url in named or settings.base_url}
+        if removed := [e.base_url for e in entries if e.removed and not e.run and e.base_url in wanted]:
+            words = f"{', '.join(removed)} was removed, and is asked by nobody until it is added again"
+            raise Problem(422, "no-endpoint", f"{words}: `trajc endpoints add {removed[0]}`")
+        if others := sorted({e.model for e in entries if not (e.removed or e.run)}):
+            words = f"the endpoints that were added are not for the model {model!r}, but for {', '.join(others)}"
+            raise Problem(422, "no-endpoint", f"{words}: name one with --base-url (base_urls), or add one")
         raise Problem(
             422,
             "no-endpoint",

@@ -19,7 +19,7 @@ from api.problems import install
 from api.service import Service
 from api.settings import Settings
 from envs.sql.load import load_database
-from rollout.endpoints import EndpointState
+from rollout.endpoints import EndpointEntry, EndpointState
 from rollout.retry import Trouble
 from rollout.tally import Tally
 from tests.acceptance.fleet import TRAJC
@@ -176,6 +176,21 @@ def test_an_endpoint_that_carries_a_secret_or_is_none_is_refused(
 ) -> None:
     answer = client.post("/v1/endpoints", json=body)
     assert (answer.status_code, words in answer.json()["detail"], "hidden" in answer.text) == (422, True, False)
+
+
+def test_an_endpoint_that_is_named_and_was_removed_is_said_to_be(client: TestClient, service: Service) -> None:
+    url = RUN["base_urls"][0]
+    service.store.put_endpoint(EndpointEntry(str(url), removed=True))
+    detail = client.post("/v1/runs", json={**RUN, "open": True}).json()["detail"]
+    again = f"`trajc endpoints add {url}`"
+    assert detail == f"{url} was removed, and is asked by nobody until it is added again: {again}"
+
+
+def test_an_endpoint_that_was_added_for_another_model_is_said_to_be(client: TestClient, service: Service) -> None:
+    service.store.put_endpoint(EndpointEntry("http://127.0.0.1:9/v1", model="other"))
+    detail = client.post("/v1/runs", json={"environment": "search", "model": "m", "open": True}).json()["detail"]
+    words = "the endpoints that were added are not for the model 'm', but for other"
+    assert detail == f"{words}: name one with --base-url (base_urls), or add one"
 
 
 def test_an_endpoint_that_nobody_named_cannot_be_removed(client: TestClient) -> None:
