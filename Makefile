@@ -22,8 +22,8 @@ lint: .venv/developer
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## correctness; what is absent is skipped with the reason unless TRAJC_REQUIRE names it
-	$(BIN)/pytest
+test: lint  ## correctness, two files at once, as many tests wait; what is absent is skipped with the reason unless TRAJC_REQUIRE names it
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/developer  ## the long reliability shows, scaled by TRAJC_SOAK_N
 	TRAJC_SOAK_N=$${TRAJC_SOAK_N:-full} $(BIN)/pytest -m soak

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,16 +20,11 @@ import sqlalchemy as sa
 
 from rollout.blobs import FolderBlobs
 from rollout.store import Store
+from tests.ports import free_port
 
 TRAJC = Path(sys.executable).parent / "trajc"
 DEMO = Path(__file__).parents[2] / "demo"
 UP_SECONDS = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = UP_SECONDS, pause: float = 0.1) -> None:

@@ -20,7 +20,8 @@ from api.compile_told import Interrupted
 from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
 from rollout.store import Store
-from tests.acceptance.fleet import TRAJC, Fleet, Process, completions, counting_tasks, fleet, free_port, inline, until
+from tests.acceptance.fleet import TRAJC, Fleet, Process, completions, counting_tasks, fleet, inline, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
 TURNS = 4

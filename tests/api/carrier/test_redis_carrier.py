@@ -1,7 +1,6 @@
 """Messages over a real Redis: what lies in it, who leads, what happens when it forgets."""
 
 import json
-import socket
 import subprocess
 import time
 from base64 import b64decode
@@ -15,15 +14,14 @@ import redis
 from api.carrier.app import make_celery
 from api.carrier.pump import CarrierAway
 from api.carrier.redis_carrier import LOCK, RedisCarrier
+from tests.ports import free_port
 
 pytestmark = pytest.mark.needs("redis")
 
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from rollout.ids import trajectory_id
 from rollout.runs import Claim, RunSpec, TaskRow
 from rollout.store import Store
 from rollout.trajectory import Message, ModelCall, Trajectory, Usage
+from tests.ports import free_port
 
 
 @dataclass
@@ -96,9 +96,7 @@ def postgres_server() -> Iterator[str]:
         "--locale=C",
     ]
     subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [
             programs / "postgres",
