@@ -81,7 +81,7 @@ def compile_if_wanted(service: Service, run: Run) -> None:
         return
     try:
         recipe = parse_recipe({**run.spec.recipe, "runs": [run.id]})
-        made = queue_compilation(service, recipe, dataset_name(run), f"run {run.id} {run.finished}")
+        made = queue_compilation(service, recipe, dataset_name(run.name, run.id), f"run {run.id} {run.finished}")
     except RecipeError as e:  # queued by a release that knew other fields
         log.error("run %s is done and not compiled: %s", run.id, e)
         return
@@ -90,6 +90,6 @@ def compile_if_wanted(service: Service, run: Run) -> None:
     log.info("run %s is done: compilation %s (%s)", run.id, made.id, made.state)
 
 
-def dataset_name(run: Run) -> str:
+def dataset_name(name: str, id: str) -> str:
     """The run's name as far as it can be a folder's, else its id."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", run.name).strip("-.")[:96] or run.id
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:96] or id

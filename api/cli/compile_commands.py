@@ -1,6 +1,5 @@
 """`trajc compile`."""
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,12 +81,13 @@ def recipe_of(client: "Client", source: list[str]) -> tuple[dict[str, Any], str]
             fail(f"{files[0]}: a recipe is compiled by itself, and names its runs", 2)
         if not Path(files[0]).is_file():
             fail(f"{files[0]}: no such file", 2)
+    from api.run_recipes import dataset_name
+
     path = Path(source[0])
     if path.is_file() and len(source) == 1:
-        return recipe_fields(path), path.stem
+        return recipe_fields(path), dataset_name(path.stem, "dataset")
     runs = [client.get(f"/v1/runs/{id}") for id in source]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", runs[0]["name"]).strip("-.") or runs[0]["id"]
-    return {"runs": [run["id"] for run in runs]}, name
+    return {"runs": [run["id"] for run in runs]}, dataset_name(runs[0]["name"], runs[0]["id"])
 
 
 def follow(client: "Client", id: str) -> Any:

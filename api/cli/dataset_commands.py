@@ -48,11 +48,14 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Render every piece of a dataset version again from its blobs and compare. Exits 1 on any fault."""
+    from compiler.tokens import load_tokenizer
     from compiler.verify import verify as verify_version
     from rollout.blobs import FolderBlobs
 
     known = settings()
     with plain_errors():
+        if tokenizer is not None:
+            load_tokenizer(str(tokenizer))  # says what is wrong with the file before anything is read
         folder = version_folder(dataset, known.datasets)
         try:
             report = verify_version(folder, FolderBlobs(known.blobs), tokenizer)

@@ -60,7 +60,16 @@ def run(
         for warning in queued["warnings"]:
             say(warning)
         done = follow(client, queued["id"]) if wait else queued
+        if recipe is not None:
+            tell_of_dataset(client, done)
     finish(done, as_json, wait)
+
+
+def tell_of_dataset(client: "Client", run: Any) -> None:
+    from api.run_recipes import dataset_name
+
+    name = dataset_name(run["name"], run["id"])
+    say(f"it is compiled into the dataset {name} once it is done; how that stands: {client.url}/")
 
 
 def queue(client: "Client", spec: dict[str, Any], tasks: str) -> Any:

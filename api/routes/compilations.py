@@ -1,11 +1,12 @@
 """Compilations: a recipe in, a dataset version out."""
 
 import asyncio
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api.compile_jobs import check_asked, estimate, queue_compilation
 from api.jsonl import read_json
@@ -16,14 +17,23 @@ from compiler.recipe import Recipe, parse_recipe
 from rollout.runs import Compilation, Run
 
 router = APIRouter(prefix="/compilations", tags=["compilations"])
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 
 class CompilationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
+    dataset: str = Field(pattern=f"^{NAME}$")
     """The dataset's name: letters, digits, dots, dashes and underscores."""
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _in_words(cls, name: Any) -> Any:
+        if isinstance(name, str) and not re.fullmatch(NAME, name):
+            raise ValueError(f"a dataset's name has letters, digits, '.', '_' and '-', at most 96; {name!r} does not")
+        return name
+
     run: str | None = None
     """Short for a recipe that names this run and nothing else."""
     recipe: dict[str, Any] = {}

@@ -258,7 +258,9 @@ def test_what_an_earlier_release_or_setting_queued_stops_nothing(service: Servic
     for run in (gone, renamed, fine):
         run.finish(0)
     done = service.store.run(renamed.id)
-    service.store.create_compilation({}, dataset_name(done), idempotency_key=f"run {done.id} {done.finished}")
+    service.store.create_compilation(
+        {}, dataset_name(done.name, done.id), idempotency_key=f"run {done.id} {done.finished}"
+    )
     ahead = Ahead(service)
     after = begin(service, ahead)
     assert look(service, ahead, after) == service.store.last_event()

@@ -74,6 +74,12 @@ def test_a_body_larger_than_the_setting_is_refused(client_with: Callable[..., Te
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:trajc:problem:body-too-large")
 
 
+def test_a_name_that_no_folder_could_have_is_refused_in_words(client: TestClient) -> None:
+    words = "Value error, a dataset's name has letters, digits, '.', '_' and '-', at most 96; '../d' does not"
+    answer = client.post("/v1/compilations", json={"dataset": "../d"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"body.dataset: {words}")
+
+
 def test_a_compilation_without_a_dataset_names_the_field(client: TestClient) -> None:
     answer = client.post("/v1/compilations", json={"recipe": {}})
     assert (answer.status_code, answer.json()["detail"]) == (422, "body.dataset: Field required")
@@ -144,6 +150,7 @@ def test_a_compilation_that_published_nothing_links_to_no_dataset(service: Servi
         (("compile", "a.yaml", "run_x"), 2, "trajc: a.yaml: a recipe is compiled by itself, and names its runs"),
         (("run", "/tmp", "--env", "sql", "--model", "m"), 2, "trajc: /tmp: a folder, not a task file"),
         (("inspect", "x"), 1, "nor a rollout (ro_...), nor a compilation (comp_...)"),
+        (("verify", "x", "--tokenizer", "/nosuch"), 1, "trajc: tokenizer: '/nosuch' is neither"),
         (("verify", "/tmp"), 1, "and no manifest.json in the folder /tmp; known: none yet"),
     ],
 )
