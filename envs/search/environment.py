@@ -119,6 +119,7 @@ class SearchEnvironment:
         if self._endpoint:
             await self._endpoint.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._blobs.close()
         self._library.close()
 
     async def _meaning_of(self, corpus: Corpus) -> Meaning | None:

@@ -12,6 +12,7 @@ from envs.evidence import Evidence
 from envs.score import Submission
 from envs.search import render
 from envs.search.corpus import Corpus, Hit
+from envs.search.document import Document
 from envs.search.passage import Span, best_passage, byte_ranges
 from envs.search.query import MAX_TERMS, Words, understand
 from envs.search.ranking import Meaning, ranked
@@ -44,12 +45,14 @@ class SearchSession:
             raise MalformedCall(f"no tool {tool!r}; there are search, visit and find")
         with boundary(EnvironmentFailure, f"search: {tool} on corpus {self._corpus.name!r}"):
             begun = time.perf_counter()
+            new: list[Document] = []
             if isinstance(arguments, Search):
                 asked = arguments.within(self._settings.max_queries, self._settings.max_top_k)
                 embedded = await self._meaning.embedded(asked.queries) if self._meaning else [None] * len(asked.queries)
-                result = await self._in_thread(self._search, asked, embedded)
+                result = await self._in_thread(self._search, asked, embedded, new)
             else:
-                result = await self._in_thread(self._open, arguments)
+                result = await self._in_thread(self._open, arguments, new)
+            await self._blobs.store(self._corpus.version, new)
             return result.model_copy(update={"seconds": time.perf_counter() - begun})
 
     async def submission(self) -> Submission | None:
@@ -61,7 +64,7 @@ class SearchSession:
     async def _in_thread(self, work: Callable[..., ToolResult], *given: Any) -> ToolResult:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
-    def _search(self, asked: Asked, embedded: list[list[float] | None]) -> ToolResult:
+    def _search(self, asked: Asked, embedded: list[list[float] | None], new: list[Document]) -> ToolResult:
         queries, top_k, notes = asked
         texts = [f"({note})" for note in notes]
         evidence: list[Evidence] = []
@@ -71,25 +74,26 @@ class SearchSession:
             spans = [best_passage(hit.document.text, words.terms, self._settings.snippet_chars) for hit in found]
             passages = [render.excerpt(hit.document.text, span) for hit, span in zip(found, spans, strict=True)]
             texts.append(render.listing(render.Listing(query, list(zip(found, passages, strict=True)), _notes(words))))
-            evidence += map(self._listed, found, spans, passages, repeat(query))
+            evidence += map(self._listed, found, spans, passages, repeat(query), repeat(new))
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))
 
-    def _open(self, asked: Visit | Find) -> ToolResult:
+    def _open(self, asked: Visit | Find, new: list[Document]) -> ToolResult:
         document = self._corpus.document(asked.id)
         if document is None:
             return ToolResult(text=render.unknown(asked.id), is_error=True)
-        blob, version = self._blobs.reference(self._corpus.version, document), self._corpus.version
+        version = self._corpus.version
+        blob = self._blobs.reference(version, document, new)
         if isinstance(asked, Visit):
             return read(document, blob, version, asked.page, self._settings.page_chars)
         return look_for(document, blob, version, asked.pattern, self._settings.page_chars)
 
-    def _listed(self, hit: Hit, span: Span, passage: str, query: str) -> Evidence:
-        document = hit.document
-        blob = self._blobs.reference(self._corpus.version, document)
+    def _listed(self, hit: Hit, span: Span, passage: str, query: str, new: list[Document]) -> Evidence:
+        document, version = hit.document, self._corpus.version
+        blob = self._blobs.reference(version, document, new)
         return Evidence(
             kind="document",
             source=document.id,
-            version=self._corpus.version,
+            version=version,
             how="listed",
             coverage=coverage(blob, byte_ranges(document.text, [span])),
             blob=blob,

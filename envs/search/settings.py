@@ -21,8 +21,8 @@ class SearchSettings(Frozen):
     """Queries that one `search` call may hold."""
     snippet_chars: int = Field(default=320, ge=40)
     page_chars: int = Field(default=12_000, ge=500)
-    threads: int = Field(default=4 * (os.cpu_count() or 1), ge=1)
-    """Searches that run at once in this process; the others wait. More than cores, since texts are also written."""
+    threads: int = Field(default=2 * (os.cpu_count() or 1), ge=1)
+    """Searches that run at once in this process; the others wait. Beyond two a core they hinder each other."""
     judge: EndpointSettings | None = None
     """Asked about answers that the rules call wrong; without it the rules decide alone."""
     ranking: Ranking = "words"

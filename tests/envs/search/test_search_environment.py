@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from envs.blobs import MemoryBlobs, blob_of
+from envs.blobs import Blob, MemoryBlobs, blob_of
 from envs.environment import Session, Site
 from envs.errors import EnvironmentFailure, TaskError
 from envs.evidence import FULL, Coverage, Evidence
@@ -80,6 +80,38 @@ async def test_search_lists_and_keeps_the_whole_text_as_evidence(site: Site, ses
         ),
     )
     assert site.blobs.get(blob_of(text.encode()).hash) == text.encode()
+
+
+class CountedBlobs(MemoryBlobs):
+    """Counts what is written; refuses while `full`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.full = False
+
+    def put(self, data: bytes, media_type: str = "text/plain", encoding: str | None = "utf-8") -> Blob:
+        if self.full:
+            raise OSError("no space left")
+        self.written.append(data)
+        return super().put(data, media_type, encoding)
+
+
+async def test_a_text_is_written_once_by_a_process_and_never_taken_for_written(site: Site) -> None:
+    blobs = CountedBlobs()
+    environment = SearchEnvironment(Site(site.root, blobs))
+    pinned, _ = environment.pin(TASK, None)
+    one, other = await environment.start(pinned, {}), await environment.start(pinned, {})
+    blobs.full = True
+    with pytest.raises(EnvironmentFailure, match="search on corpus .*no space left"):
+        await call(one, "search", query="striped zebras")
+    blobs.full = False
+    listed = await call(one, "search", query="striped zebras")
+    assert blobs.written == [b"Zebras are striped."]
+    assert await call(other, "search", query="striped zebras") == listed
+    await call(other, "visit", id="zebra")
+    assert blobs.written == [b"Zebras are striped."]
+    await environment.close()
 
 
 async def test_several_queries_are_answered_each(session: Session) -> None:
