@@ -103,7 +103,7 @@ async def test_a_text_is_written_once_by_a_process_and_never_taken_for_written(s
     pinned, _ = environment.pin(TASK, None)
     one, other = await environment.start(pinned, {}), await environment.start(pinned, {})
     blobs.full = True
-    with pytest.raises(EnvironmentFailure, match="search on corpus .*no space left"):
+    with pytest.raises(EnvironmentFailure, match=r"search on corpus .*no space left"):
         await call(one, "search", query="striped zebras")
     blobs.full = False
     listed = await call(one, "search", query="striped zebras")
