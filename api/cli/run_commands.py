@@ -39,7 +39,7 @@ def run(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Queue rollouts and follow them. Exits 1 if the accounts do not close, 3 if rollouts failed."""
+    """Queue rollouts and follow them. Exits 1 if the accounts do not close, 3 if rollouts failed or were cancelled."""
     from api.client import connect
 
     known = settings()
@@ -157,6 +157,8 @@ def finish(run: Any, as_json: bool, waited: bool) -> None:
     if waited and accounts["failed"]:
         words = ", ".join(f"{count} {failure}" for failure, count in accounts["failed"].items())
         fail(f"rollouts failed: {words}; see `trajc inspect {run['id']}`", 3)
+    if waited and accounts["cancelled"]:
+        fail(f"{accounts['cancelled']} rollouts were cancelled", 3)
 
 
 def inspect(

@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.cli.compile_commands import check_something
+from api.cli.run_commands import finish
 from api.cli.validate import FileFault, check_file
 from api.service import Service, open_service
 from api.settings import Settings
 from api.task_lines import TaskFault, parse_task
 from envs.task import Task
+from rollout.accounts import Accounts
 from rollout.runs import RunSpec, TaskRow
 
 
@@ -194,3 +196,11 @@ def test_a_command_without_the_key_names_the_setting_that_holds_it(
     with open_service(Settings(home=tmp_path, api_keys=(SecretStr("sesame"),))) as service, serve_app(service) as url:
         words = f"trajc: the service at {url} wants one of its TRAJC_API_KEYS: set TRAJC_KEY to it\n"
         assert said("runs", "list", "--url", url) == (1, words)
+
+
+def test_a_run_that_was_cancelled_meanwhile_does_not_end_well(capsys: pytest.CaptureFixture[str]) -> None:
+    accounts = Accounts(submitted=3, succeeded=1, cancelled=2).as_dict()
+    with pytest.raises(typer.Exit) as ended:
+        finish({"id": "run_1", "accounts": accounts}, as_json=True, waited=True)
+    finish({"id": "run_1", "accounts": accounts}, as_json=True, waited=False)
+    assert (ended.value.exit_code, capsys.readouterr().err) == (3, "trajc: 2 rollouts were cancelled\n")
