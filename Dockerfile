@@ -7,8 +7,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/trajc
-COPY . .
+# The dependencies first, as a package without modules: a change of the source does not fetch them again.
+COPY LICENSE README.md pyproject.toml ./
 RUN pip install --no-cache-dir .
+COPY . .
+RUN pip install --no-cache-dir --no-deps .
 
 ENV TRAJC_HOME=/data
 VOLUME /data

@@ -58,9 +58,34 @@ def test_all_share_one_home_one_database_and_one_redis(services: Any) -> None:
 
 
 def test_what_others_wait_for_has_a_healthcheck(services: Any) -> None:
-    awaited = {other for service in services.values() for other in service.get("depends_on", {})}
+    awaited = {
+        other
+        for service in services.values()
+        for other, until in service.get("depends_on", {}).items()
+        if until["condition"] == "service_healthy"
+    }
     assert awaited == {"redis", "postgres"}
     assert {name for name, service in services.items() if "healthcheck" in service} == awaited | {"api"}
+
+
+def test_one_service_builds_the_image_and_those_that_run_it_come_after(services: Any) -> None:
+    built = [name for name in services if "build" in services[name]]
+    assert built == ["api"]
+    for name in OURS:
+        assert (services[name]["image"], services[name]["pull_policy"]) == (services["api"]["image"], "never")
+        assert set(services[name]["depends_on"]) == {"redis", "postgres"} | ({"api"} - {name})
+
+
+def test_no_two_workers_on_an_engine_have_one_name(services: Any) -> None:
+    """Containers are reaped by their host's name: two projects, or two services, must not share one."""
+    names = {name: services[name].get("hostname") for name in services if "docker.sock" in str(services[name])}
+    assert names == {name: f"${{COMPOSE_PROJECT_NAME:-trajc}}-{name}" for name in names}
+    assert len(names) == 2
+
+
+def test_a_model_server_on_this_machine_can_be_reached(services: Any) -> None:
+    for name in OURS:
+        assert services[name]["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
 def test_the_docker_socket_is_for_those_alone_who_run_and_score_rollouts(services: Any) -> None:
@@ -90,15 +115,33 @@ def test_only_this_machine_reaches_the_service(services: Any) -> None:
     assert [port for service in services.values() for port in service.get("ports", [])] == ["127.0.0.1:8420:8420"]
 
 
-def test_the_image_runs_a_command_that_exists_on_the_volume_that_is_shared(services: Any) -> None:
+def said() -> list[tuple[str, str]]:
+    """Each instruction of the Dockerfile with its words, in order."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
-    said = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in lines if " " in line}
-    assert json.loads(said["ENTRYPOINT"]) == ["trajc"]
-    assert parse(json.loads(said["CMD"])) == parse(services["api"]["command"])
-    assert said["ENV"] == f"TRAJC_HOME={said['VOLUME']}"
-    assert services["api"]["environment"]["TRAJC_HOME"] == said["VOLUME"]
+    return [(first, rest) for first, _, rest in (line.partition(" ") for line in lines) if first.isupper()]
 
 
-def test_the_image_leaves_out_no_package() -> None:
-    ignored = set((ROOT / ".dockerignore").read_text().split())
-    assert ignored & {"envs", "rollout", "compiler", "evals", "api", "README.md", "LICENSE", "pyproject.toml"} == set()
+def test_the_image_runs_a_command_that_exists_on_the_volume_that_is_shared(services: Any) -> None:
+    image = dict(said())
+    assert json.loads(image["ENTRYPOINT"]) == ["trajc"]
+    assert parse(json.loads(image["CMD"])) == parse(services["api"]["command"])
+    assert image["ENV"] == f"TRAJC_HOME={image['VOLUME']}"
+    assert services["api"]["environment"]["TRAJC_HOME"] == image["VOLUME"]
+
+
+def test_a_change_of_the_source_fetches_no_dependencies_again() -> None:
+    steps = [(first, rest) for first, rest in said() if first == "COPY" or "pip install" in rest]
+    assert steps == [
+        ("COPY", "LICENSE README.md pyproject.toml ./"),
+        ("RUN", "pip install --no-cache-dir ."),
+        ("COPY", ". ."),
+        ("RUN", "pip install --no-cache-dir --no-deps ."),
+    ]
+
+
+def test_the_image_holds_each_package_and_nothing_that_lies_beside_them() -> None:
+    """A file `.env` with the keys, say, lies beside docker-compose.yml."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert (lines[0], lines[-1]) == ("*", "**/__pycache__")
+    assert {line.removeprefix("!") for line in lines[1:-1]} == {"LICENSE", "README.md", "pyproject.toml"} | packages
