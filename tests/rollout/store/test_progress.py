@@ -129,3 +129,18 @@ def test_a_tally_forgets_what_has_long_been_told_and_counts_on_under_another_nam
         tell(store, tally)
     (use,) = store.endpoint_uses("run_1")
     assert (use.calls, use.prompt_tokens) == (2, 10)
+
+
+def test_jobs_that_nobody_takes_are_counted_once_they_have_waited(store: Store, kit: Any, clock: Any) -> None:
+    run, other = (store.create_run(kit.spec, kit.rows(2)).id for _ in range(2))
+    store.order("generation", {"gen_a": {}})
+    assert store.untaken("rollout", run) == store.untaken("generation") == 0
+    clock.now += 11
+    assert (store.untaken("rollout", run), store.untaken("generation"), store.untaken("compile_shard")) == (2, 1, 0)
+    (mine,) = store.claim("w", ["rollout"], 1, clock.now, 900)
+    assert store.untaken("rollout", other) == 0, "somebody works on rollouts"
+    assert store.untaken("generation") == 1
+    store.finish(mine, kit.trajectory(store, mine))
+    assert store.untaken("rollout", other) == 0, "somebody did a moment ago"
+    clock.now += 11
+    assert (store.untaken("rollout", run), store.untaken("rollout", other)) == (1, 2)
