@@ -29,13 +29,17 @@ def best_passage(text: str, terms: Sequence[str], size: int) -> Span:
         return 0, len(text)
     places = _term_places(text[:_SCANNED], frozenset(terms))
     best, best_count, left = 0, 0, 0
-    for right, (at, _) in enumerate(places):
+    within: dict[str, int] = {}
+    for at, term in places:
+        within[term] = within.get(term, 0) + 1
         while at - places[left][0] > size * 3 // 4:
+            gone = places[left][1]
+            within[gone] -= 1
+            if not within[gone]:
+                del within[gone]
             left += 1
-        if right - left >= best_count:  # else the window holds too few places to be better
-            count = len({term for _, term in places[left : right + 1]})
-            if count > best_count:
-                best, best_count = places[left][0], count
+        if len(within) > best_count:
+            best, best_count = places[left][0], len(within)
     start = 0 if best <= size // 4 else _word_start(text, min(best - size // 8, len(text) - size))
     return start, _word_end(text, start + size)
 
