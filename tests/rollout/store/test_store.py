@@ -82,7 +82,7 @@ def test_events_are_read_on_from_the_last_one_seen(store: Store, kit: Any, clock
 
 
 def test_no_event_appears_behind_one_that_was_already_read(store: Store, kit: Any) -> None:
-    runs = [store.create_run(kit.spec).id for _ in range(4)]
+    runs = [store.create_run(kit.spec, kit.rows(1)).id for _ in range(4)]
 
     def work(run: str) -> None:
         for _ in range(15):
