@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.run_commands import recipe_fields
-from api.cli.terminal import emit, fail, plain_errors, say, settings
+from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -40,11 +40,12 @@ def compile_dataset(
             tell_estimate(client.post("/v1/compilations/estimate", wanted), as_json)
             return
         compilation = client.post("/v1/compilations", wanted)
-        say(f"compilation {compilation['id']} of dataset {compilation['dataset']}")
-        for warning in compilation["warnings"]:
-            say(f"warning: {warning}")
-        if wait:
-            compilation = follow(client, compilation["id"])
+        with goes_on(id := compilation["id"]):
+            say(f"compilation {id} of dataset {compilation['dataset']}")
+            for warning in compilation["warnings"]:
+                say(f"warning: {warning}")
+            if wait:
+                compilation = follow(client, id)
         if compilation["state"] == "succeeded":
             of = f"/v1/datasets/{compilation['dataset']}/versions/{compilation['version']}"
             for warning in client.get(f"{of}/files/manifest.json")["warnings"]:

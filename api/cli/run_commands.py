@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from api.cli.accounts import in_words
-from api.cli.terminal import emit, fail, plain_errors, say, settings
+from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -56,10 +56,11 @@ def run(
         if recipe is not None:
             spec["recipe"] = recipe_fields(recipe)
         queued = queue(client, spec, tasks)
-        say(f"run {queued['id']}: {queued['accounts']['submitted']} rollouts queued; {client.url}/runs/{queued['id']}")
-        for warning in queued["warnings"]:
-            say(warning)
-        done = follow(client, queued["id"]) if wait else queued
+        with goes_on(id := queued["id"]):
+            say(f"run {id}: {queued['accounts']['submitted']} rollouts queued; {client.url}/runs/{id}")
+            for warning in queued["warnings"]:
+                say(warning)
+            done = follow(client, id) if wait else queued
         if recipe is not None:
             tell_of_dataset(client, done)
     finish(done, as_json, wait)

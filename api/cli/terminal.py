@@ -40,6 +40,15 @@ def settings() -> "Settings":
 
 
 @contextmanager
+def goes_on(id: str) -> Iterator[None]:
+    """Around waiting for what the service does: who stops waiting has not stopped that."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"interrupted; {id} goes on in the service: `trajc cancel {id}` ends it", 130)
+
+
+@contextmanager
 def plain_errors() -> Iterator[None]:
     """Errors that are sentences end the command as one sentence; anything else is a fault of ours and shows."""
     from api.client import ServiceError

@@ -1,5 +1,6 @@
 """What the command says of input that is nothing, too much or not what it takes."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -204,3 +205,17 @@ def test_a_run_that_was_cancelled_meanwhile_does_not_end_well(capsys: pytest.Cap
         finish({"id": "run_1", "accounts": accounts}, as_json=True, waited=True)
     finish({"id": "run_1", "accounts": accounts}, as_json=True, waited=False)
     assert (ended.value.exit_code, capsys.readouterr().err) == (3, "trajc: 2 rollouts were cancelled\n")
+
+
+def test_who_stops_waiting_is_told_that_the_work_goes_on(
+    service: Service, serve_app: Callable[[Service], AbstractContextManager[str]]
+) -> None:
+    run = service.store.create_run(RunSpec(environment="search", model="m")).id
+    with serve_app(service) as url:
+        command = [str(Path(sys.executable).parent / "trajc"), "compile", run, "--url", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stderr is not None
+            id = waiting.stderr.readline().split()[1]
+            waiting.send_signal(signal.SIGINT)
+            words = f"trajc: interrupted; {id} goes on in the service: `trajc cancel {id}` ends it\n"
+            assert (waiting.wait(30), waiting.stderr.read()) == (130, words)
