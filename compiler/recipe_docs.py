@@ -17,7 +17,7 @@ HEAD = """# Recipes
 A recipe is a YAML or JSON file of these fields, each with a default; `trajc compile RECIPE` compiles it, and
 `trajc compile RUN` is short for a recipe that names one run. A field that does not exist, or a value that does not fit,
 is refused with the field's name. The JSON Schema is [recipe.schema.json](recipe.schema.json). The command's exit status
-is 1 where the compilation failed and 3 where no example was published; `trajc inspect COMPILATION` tells how one stands,
+is 1 where the compilation failed and 3 where no example was published; `trajc inspect COMPILATION` tells how it stands,
 and what it waits for. Files that a recipe names are read where the service runs.
 
 ```yaml
