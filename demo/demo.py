@@ -28,6 +28,8 @@ STARTED = time.monotonic()
 
 
 def main() -> None:
+    if not TRAJC.exists():
+        sys.exit(f"trajc is not installed beside {sys.executable}: `make demo` installs it first")
     HOME.mkdir(exist_ok=True)
     port = free_port()
     os.environ |= {"TRAJC_HOME": str(HOME), "TRAJC_PORT": str(port), "TRAJC_URL": f"http://127.0.0.1:{port}"}
