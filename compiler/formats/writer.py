@@ -20,7 +20,7 @@ from compiler.example import Example
 
 ROW_GROUP_BYTES = 8 << 20
 FILE_BYTES = 1 << 30
-SYNC_BYTES = 64 << 20
+SYNC_BYTES = 16 << 20
 AHEAD = 8
 """Lines that wait to be written, or to be hashed."""
 GROUPS_AHEAD = 2
@@ -46,7 +46,7 @@ class Writer(Protocol):
 
 
 class HashedFile:
-    """A new file, for one writer, which is hashed in a thread of its own and goes to the disk bit by bit."""
+    """A new file, for one writer. Threads of its own hash it, and bring it to the disk bit by bit."""
 
     closed = False
 
@@ -56,6 +56,8 @@ class HashedFile:
         self._digest = hashlib.sha256()
         self._hashing = ThreadPoolExecutor(1)
         self._hashed: deque[Future[None]] = deque()
+        self._syncing = ThreadPoolExecutor(1)
+        self._synced: Future[None] | None = None
         self._size = 0
         self._unsynced = 0
 
@@ -69,9 +71,15 @@ class HashedFile:
         self._size += len(data)
         self._unsynced += len(data)
         if self._unsynced >= SYNC_BYTES:
-            os.fdatasync(self._file.fileno())
+            self._wait_for_disk()
+            self._synced = self._syncing.submit(os.fdatasync, self._file.fileno())
             self._unsynced = 0
         return len(data)
+
+    def _wait_for_disk(self) -> None:
+        """A disk's fault is told to one sync only, so none goes unheard."""
+        if self._synced is not None:
+            self._synced.result()
 
     def flush(self) -> None:
         pass
@@ -82,9 +90,11 @@ class HashedFile:
     def close(self) -> None:
         self.closed = True
         self._hashing.shutdown()
+        self._syncing.shutdown()
         self._file.close()
 
     def end(self) -> Written:
+        self._wait_for_disk()
         os.fsync(self._file.fileno())
         self.close()
         return Written(self._path, self._digest.hexdigest(), self._size)
