@@ -52,17 +52,16 @@ class Measures(Runs, Endpoints):
         """Jobs of this kind (of this run, or of none) that anybody might have taken for so long, where nobody does:
         none of the kind is under way, of whichever run, and none was claimed meanwhile."""
         since, of = self.now() - seconds, jobs.c
+        latest = sa.select(events.c.kind, events.c.at).order_by(events.c.id.desc()).limit(LATEST).subquery()
+        claimed = sa.exists().where(latest.c.kind == f"{kind}.running", latest.c.at > since)
         mine = of.run_id.is_(None) if run is None else of.run_id == run
         due = sa.select(sa.func.count()).where(
             mine, of.kind == kind, QUEUED, of.next_attempt_at <= since, of.created <= since
         )
-        latest = sa.select(events.c.kind, events.c.at).order_by(events.c.id.desc()).limit(LATEST).subquery()
-        claimed = sa.exists().where(latest.c.kind == f"{kind}.running", latest.c.at > since)
         with self.read() as c:
-            if not (count := c.execute(due).scalar_one()):
-                return 0
-            busy = sa.select(claimed | sa.exists().where(of.kind == kind, RUNNING))
-            return 0 if c.execute(busy).scalar_one() else int(count)
+            # First what is quickly told, and true as a rule: the count looks at every job that waits.
+            busy = c.execute(sa.select(claimed | sa.exists().where(of.kind == kind, RUNNING))).scalar_one()
+            return 0 if busy else int(c.execute(due).scalar_one())
 
     def _reason(self, run: str, uses: tuple[EndpointUse, ...]) -> str:
         """The words of what failed last, where nothing of the run ended for a while."""
