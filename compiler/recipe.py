@@ -221,10 +221,15 @@ def parse_recipe(data: Any, where: str = "recipe") -> Recipe:
 def load_recipe(path: Path) -> Recipe:
     """From a .yaml, .yml or .json file. Raises `RecipeError`."""
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         data = orjson.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as e:
         raise RecipeError(f"{path}: {e.strerror}") from e
-    except (orjson.JSONDecodeError, yaml.YAMLError) as e:
+    except UnicodeDecodeError as e:
+        raise RecipeError(f"{path}: a recipe is UTF-8 text, and byte {e.start} is none") from e
+    except orjson.JSONDecodeError as e:
         raise RecipeError(f"{path}: {e}") from e
+    except yaml.YAMLError as e:
+        where = 'in "<unicode string>", '
+        raise RecipeError(f"{path}: {str(e).replace(where, '')}") from e
     return parse_recipe(data, str(path))

@@ -105,10 +105,7 @@ def recipe_fields(path: Path) -> dict[str, Any]:
     """Raises `RecipeError`."""
     from compiler.recipe import load_recipe
 
-    try:
-        return load_recipe(path).model_dump(mode="json", exclude_defaults=True)
-    except UnicodeDecodeError as e:
-        fail(f"{path}: a recipe is UTF-8 text, and byte {e.start} is none")
+    return load_recipe(path).model_dump(mode="json", exclude_defaults=True)
 
 
 def in_file(path: str, error: Any) -> str:

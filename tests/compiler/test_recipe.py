@@ -42,6 +42,16 @@ def test_an_absent_recipe_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.yaml")
 
 
+def test_a_file_that_is_no_yaml_is_named_with_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("runs: [a\nseed: 1\n")
+    with pytest.raises(RecipeError) as wrong:
+        load_recipe(path)
+    assert str(wrong.value).startswith(f"{path}: ")
+    assert "line 2, column" in str(wrong.value)
+    assert "unicode string" not in str(wrong.value)
+
+
 def test_the_schema_describes_every_field() -> None:
     schema = recipe_schema()
     assert schema["properties"].keys() == Recipe.model_fields.keys()
