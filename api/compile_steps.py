@@ -99,6 +99,10 @@ def take_step(
     except (Conflict, Ended) as e:
         shutil.rmtree(folder, ignore_errors=True)
         raise Ended(str(e)) from None
+    except KeyboardInterrupt:  # nobody waits for this process any more: of a cancelled one that is the first it hears
+        if not is_wanted(store, told.id):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     except Exception as e:  # a file that a recipe names and that is not here, a full disk: no fault of ours
         if not is_wanted(store, told.id):  # cancelled, and its folder removed by another process
             raise Ended(str(e)) from None

@@ -216,6 +216,6 @@ def test_who_stops_waiting_is_told_that_the_work_goes_on(
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
             assert waiting.stderr is not None
             id = waiting.stderr.readline().split()[1]
-            waiting.send_signal(signal.SIGINT)
+            waiting.send_signal(signal.SIGTERM)  # as SIGINT, which shells take from what runs in the background
             words = f"trajc: interrupted; {id} goes on in the service: `trajc cancel {id}` ends it\n"
             assert (waiting.wait(30), waiting.stderr.read()) == (130, words)

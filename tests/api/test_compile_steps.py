@@ -134,6 +134,22 @@ def test_an_interrupted_step_is_gone_on_with(service: Service, whole: Any) -> No
     assert contents(service.settings.datasets / "demo") == whole
 
 
+def test_a_step_that_is_stopped_after_its_compilation_was_cancelled_leaves_no_files(service: Service) -> None:
+    fill(service, SHARD + 1)
+    datasets = service.settings.datasets
+    for cancelled in (False, True):
+        id = queue_compilation(service, RECIPE, "demo").id
+
+        def stopped(id: str = id, cancelled: bool = cancelled) -> bool:
+            if cancelled:
+                service.store.cancel_compilation(id)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            take_step(service.store, service.blobs, datasets, Step(compilation=id), stopped, alone=True)
+        assert compilation_folder(datasets / "demo", id).exists() is not cancelled
+
+
 def test_what_a_cancelled_or_failed_compilation_left_is_removed(service: Service, whole: Any) -> None:
     demo = service.settings.datasets / "demo"
     cancelled, failed, living = (queue_compilation(service, RECIPE, "demo").id for _ in range(3))
