@@ -88,7 +88,6 @@ def claims(store: Store, url: str) -> list[dict[str, Any]]:
     return [
         row("queue/claim_p99_1m_rows", p99(ours), CLAIM_BOUND_MS, "ms", "<=1.0"),
         row("queue/claim_p99_vs_bare_commit", p99(ours), p99(commits), "ms", "<=3.0"),
-        row("queue/claim_median_vs_bare_commit", median(ours), median(commits), "ms", "<=3.0"),
         row("queue/claim_median_vs_bare_sql", median(ours), median(other), "ms", "<=6.0"),
         row("queue/claim_64_at_once_each_vs_bare_sql", median(batches), median(other), "ms", "<=1.0"),
     ]
