@@ -43,7 +43,7 @@ FORMATS = ["acc", "messages", "ms_swift", "llama_factory", "verl", "tokenised", 
 
 @pytest.mark.soak
 @pytest.mark.needs("apt", "bubblewrap", "network")
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(5400)
 def test_long_documents_and_packages_become_verified_examples_of_64k_to_128k_tokens(
     new_trajc: Callable[[], Any], tmp_path: Path
 ) -> None:
