@@ -19,6 +19,8 @@ from envs.swe.sandbox import Limit, SandboxSpec
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START_SECONDS = 60.0
 ATTEMPTS = 4
+CREATED_SECONDS = 10.0
+"""How long the answer is waited for that names a container which nobody wants any more."""
 PATIENCE_SECONDS = 180.0
 """How long an engine that went away is waited for."""
 FIRST_SECONDS = 10.0
@@ -88,7 +90,17 @@ class DockerSandboxes:
         try:
             with engine_words(what):
                 config = container_config(spec, time.time() + spec.seconds)
-                container = await self.client.containers.create(config)
+                # Whoever stops waiting for an answer has a container all the same, and must know which to remove.
+                creating = asyncio.ensure_future(self.client.containers.create(config))
+                try:
+                    container = await asyncio.shield(creating)
+                except asyncio.CancelledError:
+                    await asyncio.wait({creating}, timeout=CREATED_SECONDS)
+                    if not creating.done():  # the engine hangs
+                        creating.cancel()
+                    elif creating.exception() is None:
+                        container = creating.result()
+                    raise
                 if spec.seed and not spec.clear:
                     await container.put_archive("/", spec.seed)  # type: ignore[no-untyped-call]
                 await container.start()

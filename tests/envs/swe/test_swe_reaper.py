@@ -1,5 +1,7 @@
 """Containers that a crash left behind are found by their labels and removed."""
 
+import asyncio
+import contextlib
 import os
 from dataclasses import replace
 
@@ -34,6 +36,19 @@ async def test_only_what_no_live_lease_owns_is_removed(docker_sandboxes: DockerS
     finally:
         await reap(docker_sandboxes.client, live=(), service=SERVICE)
     assert await running(docker_sandboxes) == set()
+
+
+async def test_a_start_that_is_cancelled_at_any_moment_leaves_no_container(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    for n in range(30):
+        starting = asyncio.create_task(docker_sandboxes.start(spec))
+        await asyncio.sleep(n / 500)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await starting).close()
+    mine = {"label": [f"trajc.service={spec.labels['service']}"]}
+    assert await docker_sandboxes.client.containers.list(all=True, filters=mine) == []
 
 
 async def test_a_forgotten_container_ends_by_itself(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
