@@ -2,7 +2,7 @@
 
 import difflib
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from envs.errors import TrajcError
 from rollout.database import Conflict, NotFound
@@ -39,7 +40,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.kind, self.detail, self.extra = status, kind, detail, extra
 
-    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
+    def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
         body = {
             "type": f"urn:trajc:problem:{self.kind}",
             "title": TITLES.get(self.status, "Error"),
@@ -72,10 +73,23 @@ def unknown_type(kind: str) -> str:
     return f"unknown-{kind.partition(' of ')[0].replace(' ', '-')}"
 
 
+def no_such_path(path: str, known: Iterable[str]) -> Problem:
+    near = difflib.get_close_matches(path, known, n=3)
+    nearest = f" The nearest: {', '.join(near)}." if near else ""
+    return Problem(
+        404, "unknown-path", f"There is nothing at {path}.{nearest} /openapi.json lists the API; / is the dashboard."
+    )
+
+
+def methods_of(path: str, paths: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Those that any of the schema's paths which match this one takes."""
+    return sorted({m.upper() for form, item in paths.items() if compile_path(form)[0].match(path) for m in item})
+
+
 def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
     """`page` is what a browser is shown of a problem, as HTML; without it, as for every other caller, it is JSON."""
 
-    def shown(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    def shown(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
         if page is None or request.url.path.startswith("/v1") or "text/html" not in request.headers.get("accept", ""):
             return problem.response(headers)
         return HTMLResponse(page(problem), problem.status, headers)
@@ -123,5 +137,11 @@ def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers) if error.headers else None
-        return shown(request, Problem(error.status_code, "http", str(error.detail)), headers)
+        paths = request.app.openapi()["paths"]
+        if error.status_code == 404:
+            return shown(request, no_such_path(request.url.path, paths))
+        if error.status_code == 405:
+            allowed = methods_of(request.url.path, paths) or ["GET"]  # what the schema leaves out are pages to look at
+            words = f"{request.url.path} does not take {request.method}; it takes {', '.join(allowed)}."
+            return shown(request, Problem(405, "method", words), {"Allow": ", ".join(allowed)})
+        return shown(request, Problem(error.status_code, "http", str(error.detail)), error.headers)

@@ -54,6 +54,27 @@ def test_the_dashboard_s_list_of_a_run_that_is_not_there_is_no_empty_page(client
     assert client.get("/rollouts?run=nope").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("/v1/rns", "/v1/runs"), ("/v1/run/r1", "/v1/runs/{id}"), ("/static/none.css", "/openapi.json"), ("/x%0Ay", "/")],
+)
+def test_a_mistyped_path_is_not_answered_with_not_found_alone(client: TestClient, path: str, word: str) -> None:
+    problem = client.get(path).json()
+    assert (problem["status"], problem["type"]) == (404, "urn:trajc:problem:unknown-path")
+    assert word in problem["detail"]
+
+
+def test_a_path_that_is_asked_with_the_wrong_method_names_the_right_ones(client: TestClient) -> None:
+    for path, method, allowed in (
+        ("/v1/runs", "DELETE", "GET, POST"),
+        ("/v1/runs/r1/cancel", "GET", "POST"),
+        ("/", "POST", "GET"),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.json()["detail"] == f"{path} does not take {method}; it takes {allowed}."
+
+
 def test_a_run_with_an_empty_list_of_tasks_is_refused_with_the_way_out(client: TestClient, service: Service) -> None:
     for answer in (
         client.post("/v1/runs", json={**RUN, "tasks": []}),
