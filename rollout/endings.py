@@ -7,6 +7,7 @@ one of its own would.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -100,7 +101,8 @@ class Endings(Runs, Trajectories):
         """End these running attempts, whose workers have fallen silent."""
         rows = _Rows()
         for row in expired:
-            words = f"worker {row.owner} has not been heard of since {row.heartbeat:.0f} (lease ran out)"
+            last = datetime.fromtimestamp(row.heartbeat, UTC)
+            words = f"worker {row.owner} has not been heard of since {last:%Y-%m-%d %H:%M:%S} UTC (lease ran out)"
             claim = Claim(row.id, row.kind, row.attempt, row.owner, row.run_id, row.sample, row.sample_group, {})
             self._settle(c, rows, row, now, Ending(claim, "failed", failure="worker_lost", words=words), None)
         rows.events = [("rollout.lost", r.run_id, r.id, {"attempt": r.attempt}) for r in expired]
