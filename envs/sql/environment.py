@@ -1,5 +1,6 @@
 """The SQL environment: questions about a database, answered by a query."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,8 @@ class SqlEnvironment:
         return SqlSession(task, database, self._pool, self._site.blobs)
 
     async def score(self, task: Task, reference: Reference, submission: Submission) -> Score:  # noqa: ARG002
-        return score_submission(_reference(reference), submission)
+        # A result may have 200,000 rows: comparing them takes seconds, which others need not wait for.
+        return await asyncio.to_thread(score_submission, _reference(reference), submission)
 
     async def close(self) -> None:
         self._pool.close()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from envs.errors import TaskError
 from envs.frozen import canonical_json
 from envs.score import Score, Submission
-from envs.sql.cells import Table, align, unify, unify_rows
+from envs.sql.cells import Table, unify, unify_rows
 from envs.sql.compare import same_bag, same_in_order, same_set
 from envs.sql.world import SqlReference
 
@@ -48,8 +49,7 @@ def values(reference: SqlReference, rows: Table) -> Verdict:
     Text is compared with letter case aside. Our own rule."""
     gold = sorted(map(_spoken, (cell for row in _gold(reference) for cell in row)), key=str)
     given = sorted(map(_spoken, (cell for row in rows for cell in row)), key=str)
-    left, right = align([(cell,) for cell in gold], [(cell,) for cell in given])
-    if sorted(left, key=str) == sorted(right, key=str):
+    if same_bag([(cell,) for cell in gold], [(cell,) for cell in given]):
         return True, ""
     return False, f"expected the values {_brief(gold)}, got {_brief(given)}"
 
@@ -101,6 +101,8 @@ def _gold(reference: SqlReference) -> Table:
 def _shape(gold: Table, rows: Table, bags: bool) -> str:
     if gold and rows and len(gold[0]) != len(rows[0]):
         return f"expected {len(gold[0])} columns, got {len(rows[0])}"
+    if len({len(row) for row in rows}) > 1:
+        return "rows of different lengths"
     if bags and len(gold) != len(rows):
         return f"expected {len(gold)} rows, got {len(rows)}"
     if bool(gold) != bool(rows):
@@ -109,8 +111,9 @@ def _shape(gold: Table, rows: Table, bags: bool) -> str:
 
 
 def _difference(gold: Table, rows: Table) -> str:
-    missing = [row for row in gold if row not in set(rows)][:3]
-    extra = [row for row in rows if row not in set(gold)][:3]
+    wanted, offered = set(gold), set(rows)
+    missing = list(islice((row for row in gold if row not in offered), 3))
+    extra = list(islice((row for row in rows if row not in wanted), 3))
     return f"other rows than expected; missing such as {_brief(missing)}, not expected such as {_brief(extra)}"
 
 
