@@ -18,11 +18,13 @@ _DIGITS = 300
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
+_FRACTION = re.compile(r"^((?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d)(?:(\.\d*[1-9])0+|\.0+)$")
 
 
 def unify(value: Any) -> Cell:
     """One JSON value in the form that is compared: a text that is a plain number becomes it (databases differ in
-    what they keep as text), true and false become 1 and 0, a midnight its date, a nested value its text."""
+    what they keep as text), true and false become 1 and 0, a midnight its date, a moment's fraction
+    loses the zeros at its end, a nested value its text."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -35,10 +37,16 @@ def unify(value: Any) -> Cell:
             return _whole(int(text) if text.lstrip("-").isdigit() else float(text))
         if match := _MIDNIGHT.fullmatch(text):
             return match[1]
-        return _MOMENT.sub(r"\1 \2", text)
+        return _FRACTION.sub(r"\1\2", _MOMENT.sub(r"\1 \2", text))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {unify(item)}" for key, item in value.items()) + "}"
-    return "[" + ", ".join(str(unify(item)) for item in value) + "]"
+        return "{" + ", ".join(f"{key}: {_part(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(map(_part, value)) + "]"
+
+
+def _part(value: Any) -> str:
+    """Of a nested value: a fraction with the digits that survive its reckoning."""
+    cell = unify(value)
+    return format(cell, ".9g") if isinstance(cell, float) else str(cell)
 
 
 def _whole(number: float) -> Cell:

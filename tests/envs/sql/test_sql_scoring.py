@@ -31,7 +31,9 @@ SAME: dict[str, tuple[Rows, Rows]] = {
     "moment with T": ([("2024-01-05T10:00:01",)], [("2024-01-05 10:00:01",)]),
     "within tolerance": ([(1 / 3, "x"), (2 / 3, "y")], [(0.66666667, "y"), (0.33333333, "x")]),
     "duplicates kept": ([(1,), (1,), (2,)], [(1,), (2,), (1,)]),
+    "a moment's fraction": ([("2024-01-05 10:00:01.500000",)], [("2024-01-05 10:00:01.5",)]),
     "nested": ([([1, 2],)], [(["1", 2.0],)]),
+    "nested fractions": ([([0.1 + 0.2],)], [([0.3],)]),
     "interchangeable columns": ([(1, 2, 1), (2, 1, 2)], [(1, 1, 2), (2, 2, 1)]),
 }
 OTHER: dict[str, tuple[Rows, Rows]] = {
@@ -50,6 +52,8 @@ OTHER: dict[str, tuple[Rows, Rows]] = {
     "null and empty text": ([(None,)], [("",)]),
     "leading zeros": ([("007",)], [(7,)]),
     "empty and a null row": ([], [(None,)]),
+    "another fraction": ([("2024-01-05 10:00:01.500000",)], [("2024-01-05 10:00:01.05",)]),
+    "rows of different lengths": ([(1, 2), (3, 4)], [(1, 2), (3,)]),
     "a chain of close numbers": ([(1.0,), (1.0,)], [(1.0,), (1.0000015,)]),
 }
 
@@ -77,6 +81,27 @@ def test_bird_compares_sets_with_columns_as_they_stand() -> None:
     assert not verdict("bird", gold, [("a", 1), ("b", 2)])
     assert not verdict("bird", gold, [(1, "a")])
     assert not verdict("bird", [], [(1,)])
+
+
+def test_half_of_many_close_numbers_is_not_the_set_of_all_of_them() -> None:
+    prices = [(100_000 + cents / 20,) for cents in range(10_000)]
+    assert verdict("bird", prices, [(price * (1 + 1e-9),) for (price,) in reversed(prices)])
+    assert not verdict("bird", prices, prices[:5_000])
+    assert not verdict("bird", prices[:5_000], prices)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_large_wrong_answer_is_told_as_soon_as_a_right_one(scorer: str) -> None:
+    """Every row wrong, and every row near one of the gold's: neither may be compared with each other row."""
+    numbers = range(30_000)
+    assert not verdict(scorer, [(n, "a") for n in numbers], [(-n - 1, "a") for n in numbers])
+    gold = [(100_000 + n / 100, n % 3) for n in numbers]
+    assert not verdict(scorer, gold, [(price, (kind + 1) % 3) for price, kind in gold[1:]] + [(1.5, 1)])
+
+
+def test_many_columns_are_compared_in_time() -> None:
+    gold = [tuple(range(200)) for _ in range(100)]
+    assert verdict("spider", gold, [tuple(reversed(row)) for row in gold])
 
 
 def test_values_compares_the_cells_alone() -> None:
