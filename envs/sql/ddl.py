@@ -1,5 +1,6 @@
 """A table's definition as a CREATE statement, the form that agents know best."""
 
+from envs.sql.functions import reserved_words
 from envs.sql.manifest import Table, View
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -20,8 +21,12 @@ def create_statement(relation: Table | View) -> str:
 
 def named(name: str) -> str:
     """The name as SQL takes it: quoted only where it must be."""
-    if name and set(name) <= PLAIN and not name[0].isdigit():
+    if name and set(name) <= PLAIN and not name[0].isdigit() and name.lower() not in reserved_words():
         return name
+    return quoted(name)
+
+
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 

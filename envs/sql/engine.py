@@ -14,7 +14,7 @@ import duckdb
 import orjson
 
 from envs.sql.connection import MANNERS, MEMORY, open_locked
-from envs.sql.ddl import named
+from envs.sql.ddl import quoted
 from envs.sql.dialect import KNOWN, LOOSE_GROUPS, LOOSE_NUMERALS, like_as_there, loosen_groups, translate
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
@@ -93,8 +93,8 @@ class Engine:
                 if isinstance(habit, Plan):
                     return self._first_that_runs(ask, habit.verb, habit.sql)
                 if isinstance(habit, Summary):
-                    checked = self._guard.check(f"SELECT * FROM {named(habit.relation.name)}")
-                    return self._execute(checked, ask, f"SUMMARIZE {named(habit.relation.name)}")
+                    checked = self._guard.check(f"SELECT * FROM {quoted(habit.relation.name)}")
+                    return self._execute(checked, ask, f"SUMMARIZE {quoted(habit.relation.name)}")
             return self._first_that_runs(ask, "", ask.sql)
         except Refused as e:
             return _failure("refused", str(e))

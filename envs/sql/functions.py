@@ -62,6 +62,15 @@ def allowed_functions() -> frozenset[str]:
     return SYNTAX | frozenset(name for (name,) in listed.fetchall() if _harmless(name))
 
 
+@cache
+def reserved_words() -> frozenset[str]:
+    """Lower-case words that cannot name a table or column unless they are quoted."""
+    listed = clean_connection().execute(
+        "SELECT lower(keyword_name) FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+    )
+    return frozenset(word for (word,) in listed.fetchall())
+
+
 def _harmless(name: str) -> bool:
     return name in HARMLESS_PG or (name not in DENIED and not DENIED_SHAPES.match(name))
 
@@ -96,6 +105,7 @@ _DIALECT_CLASSES = frozenset(
     Median Mode Corr CovarPop CovarSamp Grouping GroupingId IsNan IsInf Typeof Flatten ToChar ToNumber ToDays
     Encode Decode FromBase64 ToBase64 StartsWith EndsWith Contains ArrayDistinct ArrayUniqueAgg ArrayMax
     ArrayMin ArraySum ArraySlice ArrayReverse ArrayAppend ArrayPrepend ArrayPosition ArrayIntersect List
+    TimeToUnix EuclideanDistance CosineDistance DateBin Collate
     """.split()  # noqa: SIM905
     if isinstance(getattr(exp, name, None), type) and issubclass(getattr(exp, name), exp.Func)
 )

@@ -26,7 +26,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Plan:
-    """EXPLAIN or DESCRIBE of a query."""
+    """EXPLAIN, DESCRIBE or SUMMARIZE of a query."""
 
     verb: str
     sql: str
@@ -94,7 +94,7 @@ def _this_database(manifest: Manifest, match: re.Match[str]) -> Listing:
 
 
 def _describe(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"])
+    relation = named_relation(manifest, match["name"])
     wanted = _like(match.groupdict().get("like"))
     rows = tuple(
         (c.name, c.type, "YES" if c.nullable else "NO", _key(relation, c), None, "")
@@ -105,13 +105,13 @@ def _describe(manifest: Manifest, match: re.Match[str]) -> Listing:
 
 
 def _create(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"])
+    relation = named_relation(manifest, match["name"])
     rows = ((relation.name, create_statement(relation)),)
     return Listing(("Table", "Create Table"), rows, _base(manifest, (relation.name,)))
 
 
 def _indexes(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"] or match["of"])
+    relation = named_relation(manifest, match["name"] or match["of"])
     keys = relation.primary_key if isinstance(relation, Table) else ()
     rows = tuple((relation.name, 0, "PRIMARY", position, column) for position, column in enumerate(keys, 1))
     columns = ("Table", "Non_unique", "Key_name", "Seq_in_index", "Column_name")
@@ -119,7 +119,7 @@ def _indexes(manifest: Manifest, match: re.Match[str]) -> Listing:
 
 
 def _table_info(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"])
+    relation = named_relation(manifest, match["name"])
     keys = relation.primary_key if isinstance(relation, Table) else ()
     rows = tuple(
         (i, c.name, c.type, int(not c.nullable), None, keys.index(c.name) + 1 if c.name in keys else 0)
@@ -129,7 +129,7 @@ def _table_info(manifest: Manifest, match: re.Match[str]) -> Listing:
 
 
 def _foreign_keys(manifest: Manifest, match: re.Match[str]) -> Listing:
-    relation = _relation(manifest, match["name"])
+    relation = named_relation(manifest, match["name"])
     found = relation.foreign_keys if isinstance(relation, Table) else ()
     rows = tuple(
         (number, position, key.table, column, other)
@@ -152,16 +152,22 @@ def _describe_query(_: Manifest, match: re.Match[str]) -> Plan:
     return Plan("DESCRIBE", match["query"])
 
 
+def _summarize_query(_: Manifest, match: re.Match[str]) -> Plan:
+    return Plan("SUMMARIZE", match["query"])
+
+
 def _summarize(manifest: Manifest, match: re.Match[str]) -> Summary:
-    return Summary(_relation(manifest, match["name"]))
+    return Summary(named_relation(manifest, match["name"]))
 
 
-def _relation(manifest: Manifest, written: str) -> Table | View:
+def named_relation(manifest: Manifest, written: str) -> Table | View:
+    """As somebody writes a table's name, in any dialect's quotes, perhaps with the database before it. Raises
+    `UnknownTable`."""
     name = _unquoted(written)
-    relation = manifest.find(name)
+    relation = manifest.find(written) or manifest.find(name)
     if relation is None and "." in name:
         home, _, rest = name.rpartition(".")
-        if home.casefold() in (manifest.database.casefold(), "main", "public"):
+        if home.casefold() in (manifest.database.casefold(), "main", "public", "dbo"):
             relation = manifest.find(rest)
     if relation is None:
         raise unknown_table(name, manifest)
@@ -199,7 +205,10 @@ _HABITS: tuple[tuple[re.Pattern[str], Answer], ...] = tuple(
         (rf"SHOW (?:(?:ALL|FULL|EXTENDED|TERSE) )?TABLES{_IN}{_LIKE}", _tables),
         (rf"SHOW (?:(?:ALL|FULL|EXTENDED) )?TABLES{_IN} WHERE .*", _tables),
         (rf"SHOW TABLE STATUS{_IN}{_LIKE}", _tables),
-        (r"LIST TABLES|\\dt?\+?|\.tables?|PRAGMA (?:main\.)?(?:show_tables|table_list)(?:\(\))?", _tables),
+        (
+            r"LIST TABLES|DESCRIBE|\\dt?\+?|\.tables?|PRAGMA (?:main\.)?(?:show_tables|table_list)(?:\(\))?",
+            _tables,
+        ),
         (rf"{_EXEC}sp_tables", _tables),
         (rf"SHOW VIEWS{_IN}|\\dv\+?", _views),
         (r"SHOW (?:DATABASES|SCHEMAS)|\\l|\.databases|PRAGMA database_list", _databases),
@@ -223,6 +232,7 @@ _HABITS: tuple[tuple[re.Pattern[str], Answer], ...] = tuple(
         (rf"PRAGMA (?:main\.)?index_list\s*\(\s*{_NAME}\s*\)", _indexes),
         (rf"EXPLAIN(?: QUERY PLAN| ANALYZE| FORMAT\s*=\s*\w+| \([^()]*\))? {_QUERY}", _explain),
         (rf"(?:DESCRIBE|DESC|SHOW) {_QUERY}", _describe_query),
-        (rf"SUMMARIZE(?: TABLE)? {_NAME}", _summarize),
+        (rf"SUMMARIZE(?: TABLE)? {_NOT_A_QUERY}{_NAME}", _summarize),
+        (rf"SUMMARIZE {_QUERY}", _summarize_query),
     )
 )

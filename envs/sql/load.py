@@ -18,6 +18,7 @@ from envs.environment import Site
 from envs.errors import TaskError
 from envs.frozen import content_hash
 from envs.sql.catalog import NAME, Database, find_database, folder
+from envs.sql.ddl import quoted
 from envs.sql.guard import Guard
 from envs.sql.manifest import Column, LeftOut, Manifest, Table, View
 from envs.sql.refusal import Refused
@@ -147,10 +148,6 @@ def _views(
         # A view may stand before one that it reads: those that were left get another turn.
         waiting = still
     return tuple(views), [LeftOut(name=view, why=f"view: {faults[view]}") for view, _ in waiting]
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,9 +8,9 @@ from envs.blobs import BlobStore
 from envs.evidence import FULL, SNIPPET, Evidence
 from envs.score import Submission
 from envs.sql.catalog import Database
-from envs.sql.ddl import create_statement, named
+from envs.sql.ddl import create_statement, quoted
 from envs.sql.engine import Ask
-from envs.sql.guard import unknown_table
+from envs.sql.habits import named_relation
 from envs.sql.manifest import Table, View
 from envs.sql.pool import Pool
 from envs.sql.refusal import UnknownTable
@@ -65,7 +65,7 @@ class SqlSession:
         relation = self._relation(arguments.table)
         if isinstance(relation, ToolResult):
             return relation
-        ask = Ask(f"SELECT * FROM {named(relation.name)} LIMIT {SAMPLED}", habits=False, max_count=SAMPLED)
+        ask = Ask(f"SELECT * FROM {quoted(relation.name)} LIMIT {SAMPLED}", habits=False, max_count=SAMPLED)
         reply, seconds = await self._submit(ask)
         if isinstance(reply, Failed):
             return ToolResult(text=f"Error: {reply.words}", is_error=True, seconds=seconds)
@@ -77,7 +77,7 @@ class SqlSession:
         relation = self._relation(arguments.table)
         if isinstance(relation, ToolResult):
             return relation
-        sql = f"SELECT * FROM {named(relation.name)} LIMIT {arguments.n}"
+        sql = f"SELECT * FROM {quoted(relation.name)} LIMIT {arguments.n}"
         return await self._result(*await self._submit(Ask(sql, habits=False)), sql=sql)
 
     async def _run_sql(self, arguments: RunSql) -> ToolResult:
@@ -119,11 +119,10 @@ class SqlSession:
         return await self._pool.submit(self._database.path, ask, self._task.limits.tool_seconds)
 
     def _relation(self, name: str) -> Table | View | ToolResult:
-        found = self._manifest.find(name.strip().strip('"`'))
-        if found is not None:
-            return found
-        words: UnknownTable = unknown_table(name, self._manifest)
-        return ToolResult(text=f"Error: {words}", is_error=True)
+        try:
+            return named_relation(self._manifest, name.strip())
+        except UnknownTable as e:
+            return ToolResult(text=f"Error: {e}", is_error=True)
 
     async def _result(self, reply: Reply, seconds: float, sql: str) -> ToolResult:
         if isinstance(reply, Failed):

@@ -11,6 +11,7 @@ import sqlglot
 from sqlglot import exp
 
 from envs.errors import TaskError
+from envs.sql.ddl import quoted
 from envs.sql.manifest import ForeignKey, LeftOut
 
 READERS = {
@@ -80,7 +81,7 @@ def _copy_files(connection: Any, files: Iterable[Path], left_out: tuple[LeftOut,
         if folded in {name.casefold() for name in tables}:
             raise TaskError(f"two files would become the table {path.stem!r}: one of them is {path}")
         reader = READERS[path.suffix.lower()]
-        connection.execute(f"CREATE TABLE {_name(path.stem)} AS SELECT * FROM {reader}(?)", [str(path)])
+        connection.execute(f"CREATE TABLE {quoted(path.stem)} AS SELECT * FROM {reader}(?)", [str(path)])
         tables[path.stem] = path
     return Found(tables=tuple(tables), left_out=left_out)
 
@@ -102,7 +103,7 @@ def _copy_duckdb(connection: Any, source: Path) -> Found:
         ]
         names = [name for schema, name in tables if schema == "main"]
         for name in names:
-            connection.execute(f"CREATE TABLE {_name(name)} AS SELECT * FROM source.main.{_name(name)}")
+            connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM source.main.{quoted(name)}")
         keys = {name: _duckdb_keys(connection, name) for name in names}
     finally:
         connection.execute("DETACH source")
@@ -161,16 +162,16 @@ def _copy_sqlite(connection: Any, source: Path) -> Found:
 
 
 def _sqlite_table(connection: Any, lite: sqlite3.Connection, table: str) -> Keys:
-    info = lite.execute(f"PRAGMA table_info({_name(table)})").fetchall()
+    info = lite.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
     names = [row[1] for row in info]
     types = [_sqlite_type(lite, table, row[1], row[2]) for row in info]
-    columns = ", ".join(f"{_name(name)} {kind}" for name, kind in zip(names, types, strict=True))
-    connection.execute(f"CREATE TABLE {_name(table)} ({columns})")
-    rows = lite.execute(f"SELECT {', '.join(map(_name, names))} FROM {_name(table)}")
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in zip(names, types, strict=True))
+    connection.execute(f"CREATE TABLE {quoted(table)} ({columns})")
+    rows = lite.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table)}")
     while batch := rows.fetchmany(BATCH):
         arrays = [_array(values, kind) for values, kind in zip(zip(*batch, strict=True), types, strict=True)]
         connection.register("batch", pyarrow.Table.from_arrays(arrays, names=[str(i) for i in range(len(arrays))]))
-        connection.execute(f"INSERT INTO {_name(table)} SELECT * FROM batch")
+        connection.execute(f"INSERT INTO {quoted(table)} SELECT * FROM batch")
         connection.unregister("batch")
     primary = tuple(row[1] for row in sorted(info, key=lambda row: row[5]) if row[5])
     return Keys(primary, _sqlite_foreign(lite, table), frozenset(row[1] for row in info if row[3]))
@@ -186,7 +187,7 @@ _SQLITE_TYPES = {
 
 def _sqlite_type(lite: sqlite3.Connection, table: str, column: str, declared: str) -> str:
     """SQLite types values, not columns: the type that holds every value there is; for none, the declared one."""
-    found = lite.execute(f"SELECT DISTINCT typeof({_name(column)}) FROM {_name(table)}").fetchall()
+    found = lite.execute(f"SELECT DISTINCT typeof({quoted(column)}) FROM {quoted(table)}").fetchall()
     kinds = frozenset(kind for (kind,) in found) - {"null"}
     if kinds:
         return _SQLITE_TYPES.get(kinds, "VARCHAR")
@@ -213,7 +214,7 @@ def _as_text(value: Any) -> str:
 
 def _sqlite_foreign(lite: sqlite3.Connection, table: str) -> tuple[ForeignKey, ...]:
     keys: dict[int, list[tuple[str, str, str | None]]] = {}
-    for number, _, other, column, refers, *_ in lite.execute(f"PRAGMA foreign_key_list({_name(table)})"):
+    for number, _, other, column, refers, *_ in lite.execute(f"PRAGMA foreign_key_list({quoted(table)})"):
         keys.setdefault(number, []).append((other, column, refers))
     return tuple(
         ForeignKey(
@@ -231,10 +232,6 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _text(text: str) -> str:

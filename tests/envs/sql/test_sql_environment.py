@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from envs.blobs import MemoryBlobs
@@ -13,6 +15,7 @@ from envs.evidence import Evidence
 from envs.score import Submission
 from envs.sql.catalog import Database
 from envs.sql.environment import SqlEnvironment
+from envs.sql.load import load_database
 from envs.sql.session import SqlSession
 from envs.task import Reference, Task
 from envs.tool import MalformedCall, ToolResult
@@ -79,6 +82,35 @@ async def test_sample_rows_opens_the_table(environment: SqlEnvironment) -> None:
     result = await use(environment, "sample_rows", table="order notes", n=1)
     assert result.text == "order_id | the note\n1 | first\\nsecond\n(1 row)"
     assert met(result) == [("opened", "order notes")]
+
+
+@pytest.mark.parametrize("name", ["main.orders", "shop.orders", "[orders]", "`Orders`"])
+async def test_a_table_is_found_under_the_names_that_queries_give_it(environment: SqlEnvironment, name: str) -> None:
+    described = await use(environment, "describe_table", table=name)
+    assert described.text.startswith("orders: 4 rows\n")
+    assert met(await use(environment, "sample_rows", table=name)) == [("opened", "orders")]
+
+
+async def test_a_table_named_by_a_word_of_sql_is_described_sampled_and_summarized(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "bank.duckdb")) as connection:
+        connection.execute('CREATE TABLE "order" AS SELECT 1 AS id, 2 AS "group"')
+    site = Site(root=tmp_path / "home", blobs=MemoryBlobs())
+    load_database(tmp_path / "bank.duckdb", "shop", site)
+    bank = SqlEnvironment(site)
+    try:
+        described = await use(bank, "describe_table", table="order")
+        sampled = await use(bank, "sample_rows", table="order")
+        summary = await use(bank, "run_sql", sql='SUMMARIZE "order"')
+    finally:
+        await bank.close()
+    assert 'CREATE TABLE "order" (\n  id INTEGER,\n  "group" INTEGER\n)' in described.text
+    assert sampled.text == "id | group\n1 | 2\n(1 row)"
+    assert (summary.is_error, met(summary)) == (False, [("opened", "order")])
+
+
+async def test_random_ids_are_the_same_each_time(environment: SqlEnvironment) -> None:
+    first = await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")
+    assert (await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")).text == first.text
 
 
 async def test_evidence_holds_the_whole_table(environment: SqlEnvironment, shop: Database) -> None:

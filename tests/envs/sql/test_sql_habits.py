@@ -35,6 +35,7 @@ ANSWERS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "-- what is there?\nSHOW TABLES IN shop ;": NAMES,
     "SHOW TABLES LIKE 'order%'": (("order notes",), ("orders",)),
     ".tables": NAMES,
+    "DESCRIBE": NAMES,
     "\\dt": NAMES,
     "PRAGMA show_tables": NAMES,
     "SHOW DATABASES": (("shop",),),
@@ -79,13 +80,20 @@ def test_a_habit_is_answered(shop: Database, sql: str) -> None:
 def test_plans_and_summaries_are_left_to_the_engine(shop: Database) -> None:
     found = [
         answer_habit(sql, shop.manifest)
-        for sql in ("EXPLAIN SELECT 1", "EXPLAIN QUERY PLAN SELECT 1", "DESCRIBE SELECT 1", "SUMMARIZE orders")
+        for sql in (
+            "EXPLAIN SELECT 1",
+            "EXPLAIN QUERY PLAN SELECT 1",
+            "DESCRIBE SELECT 1",
+            "SUMMARIZE orders",
+            "SUMMARIZE FROM orders",
+        )
     ]
     assert found == [
         Plan("EXPLAIN", "SELECT 1"),
         Plan("EXPLAIN", "SELECT 1"),
         Plan("DESCRIBE", "SELECT 1"),
         Summary(shop.manifest.tables[2]),
+        Plan("SUMMARIZE", "FROM orders"),
     ]
 
 
