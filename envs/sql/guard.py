@@ -18,7 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from envs.sql.ducktree import duck_tree
 from envs.sql.functions import TABLE_FUNCTIONS, allowed_classes, allowed_functions
-from envs.sql.lineage import tables_in
+from envs.sql.lineage import settle_ctes, tables_in
 from envs.sql.manifest import Manifest, near
 from envs.sql.metadata import drop_home, replace_catalog
 from envs.sql.nodes import NODES, READABLE, WRITES
@@ -31,6 +31,7 @@ SAMPLE_SEED = 42
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _CHANCY = {exp.Rand, exp.Uuid}
+_CHANCY_NAMES = {"uuidv4", "uuidv7"}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 """Prefix operators: a run of them nests as brackets do."""
 _WAYS_TO_ASK = "What there is, list_tables and describe_table tell, and so do SHOW TABLES and DESCRIBE <table>."
@@ -69,6 +70,7 @@ class Guard:
             tree = exp.select("*").from_(exp.Subquery(this=tree))
         if not isinstance(tree, exp.Query):
             raise _not_a_query(tree)
+        settle_ctes(tree)
         catalog = replace_catalog(tree, self._manifest)
         rewritten = any([drop_home(tree, self._manifest), steady_samples(tree), catalog])
         kinds = self._check_nodes(tree)
@@ -88,6 +90,8 @@ class Guard:
             kinds.add(kind)
             if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
                 name = node.name.lower()
+                if name in _CHANCY_NAMES:
+                    kinds.add(exp.Uuid)
                 if name not in functions and name not in TABLE_FUNCTIONS:
                     raise Refused(_no_function(node.name))
             elif isinstance(node, exp.Func):

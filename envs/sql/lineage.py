@@ -1,5 +1,6 @@
 """Which tables and columns a query read, views and CTEs resolved."""
 
+import string
 from collections.abc import Iterable, Iterator, Sequence
 
 import sqlglot
@@ -10,6 +11,8 @@ from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
 from envs.sql.manifest import Manifest, Table, View
 
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 
 def tables_read(query: str | exp.Expr, manifest: Manifest, dialect: str = "duckdb") -> tuple[str, ...]:
     """Names of the base tables that the query's result depends on, sorted, in the manifest's own spelling.
@@ -17,7 +20,8 @@ def tables_read(query: str | exp.Expr, manifest: Manifest, dialect: str = "duckd
     A CTE that nothing refers to is not read; a view stands for the tables behind it. Names that the manifest does
     not know are left out. Raises `sqlglot.errors.ParseError` for what is no SQL.
     """
-    tree = sqlglot.parse_one(query, dialect=dialect) if isinstance(query, str) else query
+    tree = sqlglot.parse_one(query, dialect=dialect) if isinstance(query, str) else query.copy()
+    settle_ctes(tree)
     return _base_tables(_relations_of(tree), manifest, frozenset())
 
 
@@ -55,6 +59,26 @@ def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dic
     return {name: tuple(sorted(columns)) for name, columns in read.items()}
 
 
+def settle_ctes(tree: exp.Expr) -> None:
+    """Make CTEs such that sqlglot finds them: a PIVOT as a query, and names, whose letter case does not matter to
+    DuckDB, in small letters."""
+    names = set()
+    for cte in tree.find_all(exp.CTE):
+        if isinstance(cte.this, exp.Pivot):
+            cte.set("this", exp.select("*").from_(exp.Subquery(this=cte.this)))
+        alias = cte.args["alias"].this
+        names.add(_small(alias.name))
+        alias.set("this", _small(alias.name))
+    for table in tree.find_all(exp.Table) if names else ():
+        if not table.db and isinstance(table.this, exp.Identifier) and _small(table.name) in names:
+            table.this.set("this", _small(table.name))
+
+
+def _small(name: str) -> str:
+    """Of ASCII's letters alone: no other letter may come to look like one of them."""
+    return name.translate(_SMALL)
+
+
 def _base_tables(tables: Iterable[exp.Table], manifest: Manifest, inside: frozenset[str]) -> tuple[str, ...]:
     """The base tables of these relations; `inside` are the views that are being looked into."""
     found: set[str] = set()
@@ -63,8 +87,9 @@ def _base_tables(tables: Iterable[exp.Table], manifest: Manifest, inside: frozen
         if isinstance(relation, Table):
             found.add(relation.name)
         elif isinstance(relation, View) and relation.name not in inside:
-            behind = _relations_of(sqlglot.parse_one(relation.sql, dialect="duckdb"))
-            found.update(_base_tables(behind, manifest, inside | {relation.name}))
+            behind = sqlglot.parse_one(relation.sql, dialect="duckdb")
+            settle_ctes(behind)
+            found.update(_base_tables(_relations_of(behind), manifest, inside | {relation.name}))
     return tuple(sorted(found))
 
 

@@ -30,14 +30,19 @@ def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
 
 
 def drop_home(tree: exp.Expr, manifest: Manifest) -> bool:
-    """Drop this database's own name in front of its tables (`world_1.city`); whether there was any."""
-    changed = False
+    """Drop this database's own name in front of its tables (`world_1.city`) and of their columns; whether there was
+    any."""
+    dropped = set()
     for table in tree.find_all(exp.Table):
         if _names_home(table, manifest):
+            dropped.add((table.name.casefold(), table.db.casefold(), table.catalog.casefold()))
             table.set("db", None)
             table.set("catalog", None)
-            changed = True
-    return changed
+    for column in tree.find_all(exp.Column) if dropped else ():
+        if (column.table.casefold(), column.text("db").casefold(), column.text("catalog").casefold()) in dropped:
+            column.set("db", None)
+            column.set("catalog", None)
+    return bool(dropped)
 
 
 def _schema_asked_for(tree: exp.Expr, manifest: Manifest) -> str:

@@ -69,6 +69,10 @@ HONEST = (
     "SELECT * FROM information_schema.columns c JOIN sqlite_master m ON c.table_name = m.name",
     "SELECT city.name FROM shop.customers AS city",
     "SELECT * FROM shop.main.customers",
+    "WITH Top5 AS (SELECT * FROM customers) SELECT TOP5.name FROM top5",
+    "WITH p AS (PIVOT orders ON customer_id USING sum(amount)) SELECT * FROM P",
+    "SELECT name COLLATE NOCASE FROM customers ORDER BY name COLLATE NOCASE",
+    "SELECT epoch(d), time_bucket(INTERVAL '2 days', d), list_distance([1], [2]) FROM orders",
 )
 
 
@@ -93,6 +97,8 @@ REFUSED = {
     "SELECT lenght(name) FROM customers": "Near names: length",
     "SELECT 1 FROM 'x.csv'": "there is no table 'x.csv'",
     "SELECT * FROM costumers": "Near names: customers",
+    "WITH p AS (PIVOT nowhere ON a USING sum(b)) SELECT * FROM p": "there is no table 'nowhere'",
+    "WITH \u212a AS (SELECT 1) SELECT * FROM k": "there is no table 'k'",
     "SELECT * FROM other.customers": "there is no table 'other.customers'",
     "SELECT " + "x" * MAX_LENGTH: f"at most {MAX_LENGTH:,} characters",
     "SELECT " + "(" * (MAX_DEPTH + 1) + "1" + ")" * (MAX_DEPTH + 1): f"more than {MAX_DEPTH} deep",
@@ -121,6 +127,8 @@ def test_the_depth_that_is_allowed_is_allowed() -> None:
 def test_a_query_runs_as_it_was_written_unless_it_must_be_rewritten() -> None:
     assert GUARD.check(" SELECT name\nFROM customers ; ").sql == "SELECT name\nFROM customers"
     assert GUARD.check("SELECT name FROM shop.customers").sql == "SELECT name FROM customers"
+    qualified = GUARD.check("SELECT shop.customers.name FROM shop.customers WHERE Shop.Customers.id = 1")
+    assert qualified.sql == "SELECT customers.name FROM customers WHERE Customers.id = 1"
     catalog = GUARD.check("SELECT name FROM sqlite_master WHERE type = 'view'")
     assert catalog.catalog
     assert "'spending'" in catalog.sql

@@ -34,6 +34,8 @@ READ = {
     "WITH b AS (SELECT * FROM A) SELECT * FROM b, main.b AS real": ("A", "b"),
     "WITH s AS (SELECT * FROM c), t AS (SELECT * FROM s) SELECT * FROM t UNION SELECT * FROM A": ("A", "c"),
     "WITH RECURSIVE r AS (SELECT id FROM A UNION ALL SELECT r.id FROM r JOIN b USING (id)) SELECT * FROM r": ("A", "b"),
+    "WITH B AS (SELECT * FROM A) SELECT * FROM b": ("A",),
+    "WITH p AS (PIVOT c ON u USING sum(id)) SELECT * FROM P": ("c",),
     "SELECT * FROM ab": ("A", "b"),
     "SELECT * FROM deep": ("A", "b"),
     "PIVOT A ON v USING count(*)": ("A",),
