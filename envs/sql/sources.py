@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow
 import sqlglot
 from sqlglot import exp
@@ -23,6 +24,8 @@ READERS = {
     ".ndjson": "read_json",
 }
 BATCH = 10_000
+READ_ROWS = "rows read\n"
+"""Name of the rows on their way from SQLite: one that no table has."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,30 @@ def _copy_files(connection: Any, files: Iterable[Path], left_out: tuple[LeftOut,
         if folded in {name.casefold() for name in tables}:
             raise TaskError(f"two files would become the table {path.stem!r}: one of them is {path}")
         reader = READERS[path.suffix.lower()]
-        connection.execute(f"CREATE TABLE {quoted(path.stem)} AS SELECT * FROM {reader}(?)", [str(path)])
+        if skipped := _copy_file(connection, path, reader):
+            why = f"its first {skipped:,} lines, which have other columns than the rest"
+            left_out = (*left_out, LeftOut(name=path.name, why=why))
         tables[path.stem] = path
     return Found(tables=tuple(tables), left_out=left_out)
+
+
+def _copy_file(connection: Any, path: Path, reader: str) -> int:
+    """How many lines at the file's beginning were left out, since they have other columns than the rest."""
+    copy = f"CREATE TABLE {quoted(path.stem)} AS SELECT * FROM {reader}"
+    try:
+        connection.execute(f"{copy}(?)", [str(path)])
+    except (duckdb.ConversionException, duckdb.InvalidInputException) as e:
+        if reader == "read_parquet":
+            raise
+        # The types were guessed from the file's beginning, and a later line fits them not: guess from all of it.
+        try:
+            connection.execute(f"{copy}(?, sample_size = -1)", [str(path)])
+        except duckdb.Error:
+            raise e from None
+    if reader != "read_csv":
+        return 0
+    skipped = connection.execute("SELECT SkipRows FROM sniff_csv(?)", [str(path)]).fetchone()
+    return int(skipped[0]) if skipped else 0
 
 
 def _copy_duckdb(connection: Any, source: Path) -> Found:
@@ -141,6 +165,11 @@ def _view_query(sql: str, dialect: str = "duckdb") -> str:
         return sql
     for table in query.find_all(exp.Table):
         table.set("catalog", None)
+    named = created.this
+    if isinstance(named, exp.Schema) and isinstance(query, exp.Query):
+        columns = [exp.to_identifier(column.name, quoted=True) for column in named.expressions]
+        alias = exp.TableAlias(this=exp.to_identifier("named"), columns=columns)
+        query = exp.select("*").from_(exp.Subquery(this=query, alias=alias))
     return str(query.sql(dialect="duckdb"))
 
 
@@ -162,7 +191,8 @@ def _copy_sqlite(connection: Any, source: Path) -> Found:
 
 
 def _sqlite_table(connection: Any, lite: sqlite3.Connection, table: str) -> Keys:
-    info = lite.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
+    # The x is for generated columns, which the plain question leaves out; hidden ones of virtual tables are kind 1.
+    info = [row for row in lite.execute(f"PRAGMA table_xinfo({quoted(table)})") if row[6] != 1]
     names = [row[1] for row in info]
     types = [_sqlite_type(lite, table, row[1], row[2]) for row in info]
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in zip(names, types, strict=True))
@@ -170,9 +200,9 @@ def _sqlite_table(connection: Any, lite: sqlite3.Connection, table: str) -> Keys
     rows = lite.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table)}")
     while batch := rows.fetchmany(BATCH):
         arrays = [_array(values, kind) for values, kind in zip(zip(*batch, strict=True), types, strict=True)]
-        connection.register("batch", pyarrow.Table.from_arrays(arrays, names=[str(i) for i in range(len(arrays))]))
-        connection.execute(f"INSERT INTO {quoted(table)} SELECT * FROM batch")
-        connection.unregister("batch")
+        connection.register(READ_ROWS, pyarrow.Table.from_arrays(arrays, names=[str(i) for i in range(len(arrays))]))
+        connection.execute(f"INSERT INTO main.{quoted(table)} SELECT * FROM {quoted(READ_ROWS)}")
+        connection.unregister(READ_ROWS)
     primary = tuple(row[1] for row in sorted(info, key=lambda row: row[5]) if row[5])
     return Keys(primary, _sqlite_foreign(lite, table), frozenset(row[1] for row in info if row[3]))
 

@@ -10,7 +10,7 @@ from envs.environment import Site
 from envs.errors import TaskError
 from envs.sql.catalog import Database, databases, find_database
 from envs.sql.load import load_database
-from envs.sql.manifest import Column, ForeignKey
+from envs.sql.manifest import Column, ForeignKey, LeftOut
 from envs.sql.world import TABLE_MEDIA_TYPE
 
 
@@ -128,6 +128,56 @@ def test_an_sqlite_file_keeps_its_values_and_keys(tmp_path: Path, site: Site) ->
     assert [v.name for v in database.manifest.views] == ["v"]
     assert a.blob is not None
     assert site.blobs.get(a.blob.hash).decode().splitlines()[1:] == ['[1,"5",1.0,"x",null]', '[2,"five",2.5,"é",null]']
+
+
+def test_a_column_whose_type_shows_late_in_the_file_is_loaded(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "late.csv").write_text("a,b\n" + "1,2\n" * 21_000 + "x,3\n")
+    (tmp_path / "late.jsonl").write_text('{"a": 1}\n' * 21_000 + '{"a": 2, "b": 3}\n')
+    rows = {
+        name: load_database(tmp_path / name, "late", site).manifest.tables[0] for name in ("late.csv", "late.jsonl")
+    }
+    assert [(t.rows, [(c.name, c.type) for c in t.columns]) for t in rows.values()] == [
+        (21_001, [("a", "VARCHAR"), ("b", "BIGINT")]),
+        (21_001, [("a", "BIGINT"), ("b", "BIGINT")]),
+    ]
+
+
+def test_lines_of_a_csv_that_are_left_out_are_told(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n" * 20 + "1,2,3\n")
+    manifest = load_database(tmp_path / "t.csv", "t", site).manifest
+    assert manifest.tables[0].rows == 1
+    assert manifest.left_out == (
+        LeftOut(name="t.csv", why="its first 21 lines, which have other columns than the rest"),
+    )
+
+
+def test_a_view_keeps_the_names_that_it_gives_its_columns(tmp_path: Path, site: Site) -> None:
+    create = ("CREATE TABLE t (a INTEGER)", "CREATE VIEW v (x, y) AS SELECT a, a + 1 FROM t")
+    lite = sqlite3.connect(tmp_path / "views.sqlite")
+    with duckdb.connect(str(tmp_path / "views.duckdb")) as duck:
+        for statement in create:
+            lite.execute(statement)
+            duck.execute(statement)
+    lite.close()
+    for name in ("views.sqlite", "views.duckdb"):
+        manifest = load_database(tmp_path / name, "views", site).manifest
+        assert [column.name for column in manifest.views[0].columns] == ["x", "y"]
+
+
+def test_an_sqlite_tables_generated_columns_and_any_name_are_loaded(tmp_path: Path, site: Site) -> None:
+    lite = sqlite3.connect(tmp_path / "odd.sqlite")
+    lite.executescript(
+        """
+        CREATE TABLE batch (a INT, twice INT AS (a * 2), thrice INT AS (a * 3) STORED);
+        INSERT INTO batch (a) VALUES (1);
+        CREATE TABLE main (b INT);
+        """
+    )
+    lite.close()
+    batch = load_database(tmp_path / "odd.sqlite", "odd", site).manifest.tables[0]
+    assert ([c.name for c in batch.columns], batch.rows) == (["a", "twice", "thrice"], 1)
+    assert batch.blob is not None
+    assert site.blobs.get(batch.blob.hash).splitlines()[1] == b"[1,2,3]"
 
 
 def test_nothing_but_tables_and_their_views_is_in_the_loaded_file(shop: Database) -> None:
