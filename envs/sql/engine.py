@@ -21,7 +21,7 @@ from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.manifest import Manifest
 from envs.sql.numerals import TEXT_REFUSED, numerals_as_there
 from envs.sql.refusal import Refused, Unparsable
-from envs.sql.values import converter, number
+from envs.sql.values import converter, number, printed
 
 CHUNK = 1000
 MAX_WORDS = 2_000
@@ -139,7 +139,13 @@ class Engine:
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")
             cursor.execute(statement)
             columns = [(column[0], str(column[1])) for column in cursor.description]
-            kept, count, more = _fetch(cursor, [kind for _, kind in columns], ask)
+            types = [kind for _, kind in columns]
+            if statement == checked.sql and (exact := printed(types, statement)) is not None:
+                try:
+                    cursor.execute(exact)
+                except duckdb.ParserException:  # a comment after the semicolon
+                    cursor.execute(statement)
+            kept, count, more = _fetch(cursor, types, ask)
         finally:
             cursor.close()
         if statement.startswith("EXPLAIN "):

@@ -24,7 +24,7 @@ from envs.sql.manifest import Column, LeftOut, Manifest, Table, View
 from envs.sql.refusal import Refused
 from envs.sql.settings import parse_settings
 from envs.sql.sources import Found, Keys, copy_source
-from envs.sql.values import converter, table_head, table_lines
+from envs.sql.values import converter, printed, table_head, table_lines
 from envs.sql.world import TABLE_MEDIA_TYPE
 
 BATCH = 2048
@@ -121,7 +121,8 @@ def table_text(connection: Any, name: str, columns: tuple[Column, ...]) -> Itera
     """The table's text piece by piece, each with the number of rows in it."""
     yield table_head(columns), 0
     convert = converter([c.type for c in columns])
-    cursor = connection.execute(f"SELECT * FROM {quoted(name)}")
+    query = f"SELECT * FROM {quoted(name)}"
+    cursor = connection.execute(printed([c.type for c in columns], query) or query)
     while rows := cursor.fetchmany(BATCH):
         yield table_lines(convert(row) for row in rows), len(rows)
 

@@ -11,6 +11,8 @@ import orjson
 from envs.sql.manifest import Column
 
 MAX_INT = 2**63 - 1
+LOSSY = frozenset({"INTERVAL", "TIMESTAMP_NS", "TIME_NS"})
+"""Types whose values are more than Python's are (a month is not 30 days): taken as DuckDB prints them."""
 
 
 def plain(value: Any) -> Any:
@@ -61,6 +63,14 @@ def converter(types: Sequence[str], one: Callable[[Any], Any] = plain) -> Callab
         return values
 
     return convert
+
+
+def printed(types: Sequence[str], query: str) -> str | None:
+    """The query with its columns of the `LOSSY` types as text, other column names; None where there are none."""
+    if LOSSY.isdisjoint(types):
+        return None
+    columns = (f"CAST(#{n} AS VARCHAR)" if name in LOSSY else f"#{n}" for n, name in enumerate(types, 1))
+    return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
 def table_head(columns: Iterable[Column]) -> bytes:

@@ -108,6 +108,11 @@ async def test_a_table_named_by_a_word_of_sql_is_described_sampled_and_summarize
     assert (summary.is_error, met(summary)) == (False, [("opened", "order")])
 
 
+async def test_a_month_is_a_month_and_not_30_days(environment: SqlEnvironment) -> None:
+    sql = "SELECT i, d FROM (VALUES (INTERVAL 1 MONTH, 2), (INTERVAL 3 DAY, 1)) AS t(i, d) ORDER BY d -- by day"
+    assert (await use(environment, "run_sql", sql=sql)).text == "i | d\n3 days | 1\n1 month | 2\n(2 rows)"
+
+
 async def test_random_ids_are_the_same_each_time(environment: SqlEnvironment) -> None:
     first = await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")
     assert (await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")).text == first.text

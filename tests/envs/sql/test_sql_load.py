@@ -61,14 +61,16 @@ def test_text_is_exact_where_json_numbers_are_not(tmp_path: Path, site: Site) ->
         connection.execute(
             "CREATE TABLE t AS SELECT 170141183460469231731687303715884105727 AS h, 'nan'::DOUBLE AS n,"
             " TIMESTAMP '2024-01-02 03:04:05.000006' AS ts, TIMESTAMPTZ '2024-01-02 03:04:05+02' AS tz, 'a'::BLOB AS b,"
-            " [1, 2] AS l, {'k': 1.5::DECIMAL(3, 2)} AS s, MAP {1: 'x'} AS m, NULL AS z, INTERVAL 2 DAY AS i"
+            " [1, 2] AS l, {'k': 1.5::DECIMAL(3, 2)} AS s, MAP {1: 'x'} AS m, NULL AS z, INTERVAL 2 DAY AS i,"
+            " INTERVAL 1 MONTH AS mo, TIMESTAMP_NS '2024-01-02 03:04:05.000000006' AS ns"
         )
     table = load_database(path, "odd", site).manifest.tables[0]
     assert table.blob is not None
     assert orjson.loads(site.blobs.get(table.blob.hash).splitlines()[1]) == [
         "170141183460469231731687303715884105727", "nan", "2024-01-02 03:04:05.000006", "2024-01-02 01:04:05+00:00",
         "61",
-        [1, 2], {"k": "1.50"}, {"1": "x"}, None, "2 days, 0:00:00",
+        [1, 2], {"k": "1.50"}, {"1": "x"}, None, "2 days",
+        "1 month", "2024-01-02 03:04:05.000000006",
     ]  # fmt: skip
 
 
