@@ -5,6 +5,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from envs.sql.guard import check_bounds
+from envs.sql.manifest import Manifest
 from envs.sql.refusal import Unparsable
 
 KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql", "redshift", "oracle", "spark"})
@@ -14,6 +15,8 @@ LOOSE_NUMERALS = frozenset({"mysql"})
 """Dialects where text is read as a number wherever it meets one (`envs.sql.numerals`). SQLite's rules hang on declared
 types, which no loaded database keeps."""
 
+LOOSE_QUOTES = frozenset({"sqlite"})
+"""Dialects where a name in double quotes that nothing has is a text."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
 
 
@@ -35,6 +38,18 @@ def loosen_groups(sql: str) -> str:
     for select in tree.find_all(exp.Select):
         if select.args.get("group") or any(_aggregate_in(p, select) for p in select.expressions):
             _loosen(select)
+    return tree.sql(dialect="duckdb")
+
+
+def texts_in_double_quotes(sql: str, manifest: Manifest) -> str:
+    """DuckDB's query with `"US"` as a text where nothing has that name, as SQLite takes it."""
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    known = {column.name.casefold() for relation in manifest.relations for column in relation.columns}
+    known |= {name.name.casefold() for name in tree.find_all(exp.Identifier) if not isinstance(name.parent, exp.Column)}
+    for column in list(tree.find_all(exp.Column)):
+        quoted = isinstance(column.this, exp.Identifier) and column.this.quoted and not column.table
+        if quoted and column.name.casefold() not in known:
+            column.replace(exp.Literal.string(column.name))
     return tree.sql(dialect="duckdb")
 
 

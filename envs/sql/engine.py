@@ -15,7 +15,16 @@ import orjson
 
 from envs.sql.connection import MANNERS, MEMORY, open_locked
 from envs.sql.ddl import quoted
-from envs.sql.dialect import KNOWN, LOOSE_GROUPS, LOOSE_NUMERALS, like_as_there, loosen_groups, translate
+from envs.sql.dialect import (
+    KNOWN,
+    LOOSE_GROUPS,
+    LOOSE_NUMERALS,
+    LOOSE_QUOTES,
+    like_as_there,
+    loosen_groups,
+    texts_in_double_quotes,
+    translate,
+)
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.manifest import Manifest
@@ -28,6 +37,7 @@ MAX_WORDS = 2_000
 _STEADY_SEED = 0.42
 _TELLING = ("EXPLAIN ", "DESCRIBE ")
 """Statements that tell of tables without reading their rows."""
+_NAMELESS = re.compile('Referenced column "')
 _UNGROUPED = re.compile("must appear in the GROUP BY clause")
 
 
@@ -198,6 +208,8 @@ class Engine:
 def _mendings(dialect: str | None, manifest: Manifest) -> list[Mending]:
     """Each is tried once."""
     found = [Mending(_UNGROUPED, loosen_groups)] if dialect in LOOSE_GROUPS else []
+    if dialect in LOOSE_QUOTES:
+        found.append(Mending(_NAMELESS, lambda sql: texts_in_double_quotes(sql, manifest)))
     if dialect in LOOSE_NUMERALS:
         found.append(Mending(TEXT_REFUSED, lambda sql: numerals_as_there(sql, manifest)))
     return found
