@@ -3,8 +3,9 @@
 What stands on the output of a test run is what any code under test may print. This runs inside of the task's own
 Python and pytest, however old they are, so it imports nothing of ours and is written in the plainest Python.
 
-The order, a file beside this one, is read and removed before any code of the repository runs: the key, the path to
-write, and the files that the patch changed. Code that goes looking for the key in this process's memory finds it.
+The order, a file beside this one, is read and removed when this module is imported, which is before any code of the
+repository runs: a conftest.py may import the code under test. It holds the key, the path to write, the files that the
+patch changed and the hooks that it brought. Code that goes looking for the key in this process's memory finds it.
 """
 
 import hashlib
@@ -12,30 +13,43 @@ import hmac
 import json
 import os
 import sys
+import unittest  # noqa: F401  it is watched, so it must be there before anybody could change it
 import zlib
 from typing import Any
+
+import pytest
 
 WATCHED = ("_pytest", "pluggy", "unittest")
 """Packages whose functions may not be replaced by code of the patch while the tests run."""
 
 
-def pytest_configure(config: Any) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: Any) -> None:
+    """Before any conftest.py is read."""
+    if ORDER:
+        key, target, changed, brought = ORDER.pop()
+        reporter = _reporter(early_config, key.encode(), target, set(changed), {tuple(hook) for hook in brought})
+        early_config.pluginmanager.register(reporter, "trajc-reporter")
+
+
+def _take_order() -> Any:
+    """Nothing in a process that another pytest started: that one tells."""
     here = os.path.dirname(os.path.abspath(__file__))
     path = os.path.join(here, "order")
-    if hasattr(config, "workerinput") or not os.path.exists(path):
-        return  # a process that another pytest started: that one tells
+    if not os.path.exists(path):
+        return []
     with open(path) as order:
-        key, target, changed = json.load(order)
+        taken = json.load(order)
     os.remove(path)
     sys.path[:] = [p for p in sys.path if p != here] + [here]
-    config.pluginmanager.register(_reporter(config, key.encode(), target, set(changed)), "trajc-reporter")
+    return [taken]
 
 
-def _reporter(config: Any, key: bytes, target: str, changed: Any) -> Any:
+def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) -> Any:
     worst: Any = {}
     named = getattr(config, "cwd_relative_nodeid", str)
     functions = _functions()
-    hooks = {id(function) for _, function in _hooks(config)}
+    hooks = {id(function): function for _, function in _hooks(config)}
 
     def note(report: Any, outcome: str) -> None:
         id = named(report.nodeid)
@@ -61,8 +75,7 @@ def _reporter(config: Any, key: bytes, target: str, changed: Any) -> Any:
         def pytest_sessionfinish(self) -> None:
             replaced = _replaced(functions, changed)
             for name, function in _hooks(config):
-                code = getattr(getattr(function, "__func__", function), "__code__", None)
-                if id(function) not in hooks and _is_theirs(getattr(code, "co_filename", None), changed):
+                if id(function) not in hooks and _is_planted(name, function, changed, brought):
                     replaced.append("the hook " + name)
             data = zlib.compress(json.dumps([worst, sorted(replaced)[:5]]).encode())
             with open(target, "wb") as file:
@@ -104,9 +117,19 @@ def _is_theirs(file: Any, changed: Any) -> bool:
     return file is None or file in changed or not os.path.exists(file)
 
 
+def _is_planted(name: str, function: Any, changed: Any, brought: Any) -> bool:
+    """Whether a hook that came after us is the patch's. What a changed file had as a hook before, a conftest.py of the
+    repository may have brought in."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    file = getattr(code, "co_filename", None)
+    if not _is_theirs(file, changed):
+        return False
+    return file not in changed or getattr(code, "co_name", "") != name or (file, name) in brought
+
+
 def _hooks(config: Any) -> Any:
     """What is called for each hook: its name and the function."""
-    for name, caller in list(vars(config.hook).items()):
+    for name, caller in list(vars(config.pluginmanager.hook).items()):
         for implementation in getattr(caller, "get_hookimpls", list)():
             yield name, implementation.function
 
@@ -116,3 +139,6 @@ def _file_of(kind: Any, thing: Any) -> Any:
     file = getattr(thing, "__file__", None)
     module = sys.modules.get(getattr(kind, "__module__", ""), None)
     return file or getattr(module, "__file__", None)
+
+
+ORDER = _take_order()

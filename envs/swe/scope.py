@@ -4,11 +4,12 @@ Left out are test modules and what lies beside them, configuration of test runne
 would hide a test runner or the standard library. What the gold patch itself changes may be changed.
 """
 
+import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from envs.swe.patch import FilePatch, touched, without
+from envs.swe.patch import FilePatch, split, touched, without
 from envs.swe.tree import safe_path
 from envs.swe.world import SweReference
 
@@ -30,6 +31,7 @@ RUNNERS = frozenset(
 )
 LOCKED_SUFFIXES = (".py", ".ini", ".cfg", ".toml")
 TEST_FOLDERS = frozenset(("test", "tests"))
+HOOK = re.compile(r"^([+-])\s*(?:async\s+)?def\s+(pytest_\w+)", re.MULTILINE)
 
 
 def kept_part(patch: str, reference: SweReference, tree: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -40,6 +42,17 @@ def kept_part(patch: str, reference: SweReference, tree: Mapping[str, object]) -
         return any(decides(path) for path in part.paths)
 
     return without(patch, drop)
+
+
+def brought_hooks(patch: str, reference: SweReference) -> list[tuple[str, str]]:
+    """Path and name of pytest's hooks that a patch adds to files and the gold patch does not. Those that a file had
+    already may be called: a repository's conftest.py may take them from it, and mending may change them."""
+    gold = set(_hooks(reference.gold_patch, "+"))
+    return sorted(set(_hooks(patch, "+")) - set(_hooks(patch, "-")) - gold)
+
+
+def _hooks(patch: str, sign: str) -> Iterator[tuple[str, str]]:
+    return ((part.path, m[2]) for part in split(patch) for m in HOOK.finditer(part.text) if m[1] == sign)
 
 
 def decider(reference: SweReference, tree: Mapping[str, object]) -> Callable[[str], bool]:

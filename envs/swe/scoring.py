@@ -2,7 +2,7 @@
 
 import posixpath
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -12,7 +12,7 @@ from envs.swe.disk import refuse_full_disk, speaks_of_full_disk
 from envs.swe.patch import split, touched
 from envs.swe.report import Reporter
 from envs.swe.sandbox import Sandbox, Sandboxes, SandboxSpec
-from envs.swe.scope import kept_part
+from envs.swe.scope import brought_hooks, kept_part
 from envs.swe.testlog import cut_ids, is_pytest, parser_for
 from envs.swe.world import SweReference
 
@@ -72,7 +72,7 @@ async def _tested(
             score = _score(0.0, "wrong", f"the patch does not apply: {refusal}{aside}")
         else:
             asked = (*reference.fail_to_pass, *reference.pass_to_pass)
-            checked = await run_tests(sandbox, spec.workdir, reference, asked, touched(patch))
+            checked = await run_tests(sandbox, spec.workdir, reference, asked, patch)
             score, log = verdict(checked, reference, aside), checked.log
         if not score.right:
             await refuse_full_disk(sandbox, spec.workdir)
@@ -92,16 +92,18 @@ async def apply_patch(sandbox: Sandbox, workdir: str, patch: str) -> str:
 
 
 async def run_tests(
-    sandbox: Sandbox, workdir: str, reference: SweReference, asked: tuple[str, ...], changed: Collection[str] = ()
+    sandbox: Sandbox, workdir: str, reference: SweReference, asked: tuple[str, ...], patch: str = ""
 ) -> Checked:
-    """Run the test command over the files that the ids name, or over the hidden test modules. `changed` are the paths
-    that a patch changed. Raises `SandboxError`."""
+    """Run the test command over the files that the ids name, or over the hidden test modules. `patch` is what was
+    applied to the tree. Raises `SandboxError`."""
     files = {id.partition("::")[0] for id in asked if "::" in id}
     files = files or {path for path in reference.hidden_tests if PurePosixPath(path).name.startswith("test")}
     command = " ".join([reference.test_command, *map(shlex.quote, reference.test_targets or sorted(files))])
     reporter = Reporter() if is_pytest(reference.test_command) else None
     if reporter is not None:
-        await reporter.place(sandbox, [posixpath.join(workdir, path) for path in changed])
+        changed = [posixpath.join(workdir, path) for path in touched(patch)]
+        brought = [(posixpath.join(workdir, path), hook) for path, hook in brought_hooks(patch, reference)]
+        await reporter.place(sandbox, changed, brought)
         command = reporter.around(command)
     output = await sandbox.run(f"cd {shlex.quote(workdir)} && {command}", reference.test_seconds)
     if output.code is None and output.ended == "exited":

@@ -18,6 +18,7 @@ from envs.task import Reference, Task
 from tests.envs.swe.conftest import FAIL, PASS, SHOP
 
 BROKEN = SHOP["shop/cart.py"].replace("price * count", "price")
+BUG = [Edit("shop/cart.py", "price * count", "price")]
 SUMMARY = (
     "=== short test summary info ===\\nPASSED tests/test_cart.py::test_total\\nPASSED tests/test_cart.py::test_empty\\n"
     "PASSED tests/test_count.py::test_count\\n=== 3 passed in 0.01s ==="
@@ -96,6 +97,23 @@ for folder in ("tests/__pycache__",):
         pass
 """,
 }
+EARLY = {
+    "the order of the report is read": """
+import atexit, glob, hashlib, hmac, json, zlib
+for path in glob.glob("/tmp/trajc-*/order"):
+    key, target = json.load(open(path))[:2]
+    data = zlib.compress(json.dumps([dict.fromkeys(ASKED, "passed"), []]).encode())
+    signed = hmac.new(key.encode(), data, hashlib.sha256).digest() + data
+    atexit.register(lambda: open(target, "wb").write(signed))
+""".replace("ASKED", repr((*FAIL, *PASS))),
+    "tests do nothing": FORGED["tests do nothing"],
+    "unittest does nothing": "import unittest\nunittest.TestCase.run = lambda self, result: result.addSuccess(self)\n",
+    "a plugin joins": FORGED["a plugin joins while tests are collected"],
+    "a hook is taken along": (
+        "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(pyfuncitem):\n    return True\n"
+    ),
+}
+"""For a repository whose conftest.py takes everything from the code under test, long before a test runs."""
 PLANTED = {
     "tests/__init__.py": "import shop.cart\nshop.cart.total = lambda items: sum(p * c for p, c in items)\n",
     "tests/helper.py": "x = 1\n",
@@ -145,6 +163,30 @@ async def test_source_that_forges_the_verdict_gets_none(
     said = await asyncio.gather(*map(reward, FORGED.values()))
     assert {name: words for name, words in zip(FORGED, said, strict=True) if words} == {}
     assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).right, "the fix itself is still right"
+
+
+async def test_source_that_a_conftest_imports_is_no_earlier_than_its_judge(
+    either_world: SweEnvironment, shop: Path, blobs: MemoryBlobs
+) -> None:
+    (shop / "conftest.py").write_text("from shop.cart import *\n")
+    pair = make_task_from_folder(shop, BUG, blobs, id="c", issue="i", fail_to_pass=FAIL, pass_to_pass=PASS)
+    said = {name: await score(either_world, pair, patched(BROKEN + forged)) for name, forged in EARLY.items()}
+    assert {name: given.words for name, given in said.items() if given.right} == {}
+    assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).right
+
+
+async def test_a_fix_of_hooks_that_a_conftest_takes_from_the_source_is_right(
+    either_world: SweEnvironment, shop: Path, blobs: MemoryBlobs
+) -> None:
+    hook = "def pytest_runtest_setup(item):\n    item.bought = {}\n"
+    (shop / "shop/plugin.py").write_text(hook.format(1))
+    (shop / "conftest.py").write_text("from shop.plugin import *\n")
+    (shop / "tests/test_count.py").write_text("def test_count(request):\n    assert request.node.bought == 1\n")
+    bug = [Edit("shop/plugin.py", "bought = 1", "bought = 2")]
+    pair = make_task_from_folder(shop, bug, blobs, id="h", issue="i", fail_to_pass=PASS[1:], pass_to_pass=FAIL)
+    fix = diff("shop/plugin.py", hook.format(2), hook.format(1))
+    other = diff("shop/plugin.py", hook.format(2), "# mended\n" + hook.format(1))
+    assert [(await score(either_world, pair, given)).words for given in (fix, other)] == ["all 2 tests passed"] * 2
 
 
 async def test_a_patched_runner_is_named(either_world: SweEnvironment, pair: tuple[Task, Reference]) -> None:
