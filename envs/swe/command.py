@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(.*?)^\s*\2\s*$", re.DOTALL | re.MULTILINE)
+PATH = re.compile(r"[\w@%+./-]+")
 OPERATORS = frozenset((";", "&", "&&", "||", "|", "|&", "(", ")", "\n", ";;", "{", "}", "do", "done", "then", "fi"))
 PREFIXES = frozenset(("sudo", "time", "env", "command", "builtin", "nice", "timeout", "exec", "xargs", "then", "else"))
 WHOLE = frozenset(("cat", "nl", "tac", "less", "more", "bat", "view"))
@@ -40,16 +41,22 @@ class Reading:
     """Whether something listed a folder."""
     directory: str
     """Where the command's own `cd`s lead to."""
+    words: frozenset[str] = frozenset()
+    """Whatever in the command may be a path: a program that it runs may open it."""
+    directories: tuple[str, ...] = ()
+    """Where the command goes, from where it starts."""
 
 
 def reading(command: str, directory: str) -> Reading:
     claims: list[Claim] = []
     lists = False
     loops: dict[str, list[str]] = {}
+    directories = [directory]
     for pipeline in _pipelines(command):
         first = pipeline[0]
-        if first[:1] == ["cd"] and len(first) > 1:
+        if first[:1] in (["cd"], ["pushd"]) and len(first) > 1:
             directory = _joined(directory, first[1])
+            directories.append(directory)
             continue
         if first[:1] == ["for"] and len(first) > 3 and first[2] == "in":
             loops[first[1]] = first[3:]
@@ -58,7 +65,8 @@ def reading(command: str, directory: str) -> Reading:
         if any(_name(stage) in LISTERS for stage in stages) or stages[0][:2] == ["git", "ls-files"]:
             lists = True
         claims += _claims(stages, directory)
-    return Reading(tuple(claims), lists, directory)
+    words = frozenset(word.rstrip(".") for word in PATH.findall(command))
+    return Reading(tuple(claims), lists, directory, words, tuple(dict.fromkeys(directories)))
 
 
 def _joined(directory: str, word: str) -> str:
@@ -90,7 +98,7 @@ def _words(text: str) -> list[str]:
         found = list(lexer)
     except ValueError:
         found = re.findall(r"[;&|()<>\n]+|[^\s;&|()<>\"'`]+", text)
-    return [w if w.strip("\n") else "\n" for w in found]
+    return ["\n" if w and not w.strip("\n") else w for w in found]
 
 
 def _writes(stage: list[str]) -> bool:

@@ -20,6 +20,7 @@ from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.engine.pool import WarmPool
 from envs.swe.gitdir import File
 from envs.swe.images import Images
+from envs.swe.looking import Longest, longest_lines
 from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
 from envs.swe.scope import locked
 from envs.swe.scoring import SCORER, VERSION, judge
@@ -63,6 +64,7 @@ class SweEnvironment:
         self._images = Images(self._settings)
         self._tree = lru_cache(maxsize=256)(self._load_tree)
         self._seed = lru_cache(maxsize=SEEDS_KEPT)(self._make_seed)
+        self._longest = lru_cache(maxsize=SEEDS_KEPT)(self._longest_lines)
 
     def prompt(self, task: Task) -> str:
         world = parse_world(task)
@@ -145,7 +147,10 @@ class SweEnvironment:
         return found if isinstance(found, DockerSandboxes) else None
 
     def _session(self, sandbox: Sandbox, world: SweWorld, tree: Tree, task: Task) -> SweSession:
-        return SweSession(sandbox, world, tree, self._site.blobs, task.limits.tool_seconds, self._settings.shown_bytes)
+        seconds, shown = task.limits.tool_seconds, self._settings.shown_bytes
+        return SweSession(
+            sandbox, world, tree, self._site.blobs, seconds, shown, longest=lambda: self._longest(world.tree)
+        )
 
     async def _spec(
         self, world: SweWorld, owner: Mapping[str, str], reference: SweReference | None = None
@@ -174,6 +179,10 @@ class SweEnvironment:
 
     def _load_tree(self, hash: str) -> Tree:
         return load_tree(hash, self._site.blobs)
+
+    def _longest_lines(self, hash: str) -> Longest:
+        files = self._tree(hash).files
+        return longest_lines(files, lambda path: self._site.blobs.get(files[path].blob))
 
     def _make_seed(
         self, tree: str, workdir: str, user_id: int, hidden: tuple[tuple[str, str], ...], lock: tuple[str, ...]

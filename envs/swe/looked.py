@@ -8,7 +8,11 @@ from posixpath import normpath
 from envs.evidence import FULL, Coverage
 from envs.swe.command import Claim, Lines
 
-NUMBERED = re.compile(rb"^\s*(\d+)[\t:-] ?(.*)$")
+NUMBERED = re.compile(rb"^\s*(\d+)[\t: -] ?(.*)$")
+BLAMED = re.compile(rb"^\^?[0-9a-f]{7,40} .*?(\d+)\) ?(.*)$")
+HEADING = re.compile(rb"^(?:\+\+\+ b/|==> )")
+SHORT = 3
+"""A line of so few bytes, without its number, may be any file's."""
 Range = tuple[int, int]
 
 
@@ -34,7 +38,7 @@ def mentioned(raw: bytes, known: Collection[str], directory: str, workdir: str) 
     """Known files that begin an output line, as `grep -r` and `git diff` name them."""
     found: set[str] = set()
     for line in raw.splitlines():
-        head = re.split(rb"[:\s-](?=\d|\s|$)|:", line.removeprefix(b"+++ b/"), maxsplit=1)[0]
+        head = re.split(rb"[:\s-](?=\d|\s|$)|:", HEADING.sub(b"", line), maxsplit=1)[0]
         if not head or len(head) > 4096:
             continue
         word = head.decode("utf-8", "replace")
@@ -42,7 +46,64 @@ def mentioned(raw: bytes, known: Collection[str], directory: str, workdir: str) 
     return found & set(known)
 
 
-def shown_of(content: bytes, raw: bytes, shown: Iterable[Range], lines: Lines | None, name: str) -> Coverage | None:
+class Said:
+    """The shown parts of an output by line, without what tools write before and after a file's own: numbers, names,
+    signs of a difference."""
+
+    def __init__(self, raw: bytes, shown: Iterable[Range]) -> None:
+        self.raw = raw
+        self.shown = tuple(shown)
+        self.lines = [line.rstrip(b"\r") for a, b in self.shown for line in raw[a:b].split(b"\n")]
+        self.plain: set[bytes] = set()
+        self.numbered: set[tuple[int, bytes]] = set()
+        for line in self.lines:
+            _note(line, self.plain, self.numbered)
+
+    def shares(self, content: bytes) -> bool:
+        """Whether any line of a file's stands here."""
+        lines = {line.strip() for line in content.split(b"\n")}
+        if any(len(line) > SHORT for line in lines & self.plain):
+            return True
+        return any(line in lines for _, line in self.numbered)
+
+    def names(self, path: str) -> bool:
+        """Whether a line begins with the file's name and then has something of it, as grep writes it."""
+        return any(_after_name(line, path) is not None for line in self.lines)
+
+    def of(self, name: str) -> tuple[set[bytes], set[tuple[int, bytes]]]:
+        """The lines that may be those of the file called `name`: plain, and with their numbers."""
+        rests = [rest for line in self.lines if (rest := _after_name(line, name)) is not None] if name else []
+        if not rests:
+            return self.plain, self.numbered
+        plain, numbered = set(self.plain), set(self.numbered)
+        for rest in rests:
+            _note(rest, plain, numbered)
+        return plain, numbered
+
+
+def _note(line: bytes, plain: set[bytes], numbered: set[tuple[int, bytes]]) -> None:
+    plain.add(line.strip())
+    if line[:1] in (b"+", b">"):
+        plain.add(line[1:].strip())
+    if line.endswith(b"$"):
+        plain.add(line[:-1].strip())
+    if match := NUMBERED.match(line) or BLAMED.match(line):
+        numbered.add((int(match[1]), match[2].strip()))
+
+
+def _after_name(line: bytes, name: str) -> bytes | None:
+    """What follows a file's name and a sign, where a line begins with it as a path from anywhere."""
+    path = name.encode("utf-8", "surrogateescape")
+    base = path[path.rfind(b"/") + 1 :]
+    end = line.find(base) + len(base)
+    if end < len(base) or line[end : end + 1] not in (b":", b"-"):
+        return None
+    word = line[:end].removeprefix(b"./")
+    fits = word == path or path.endswith(b"/" + word) or (word[:1] == b"/" and word.endswith(b"/" + path))
+    return line[end + 1 :] if fits else None
+
+
+def shown_of(content: bytes, said: Said, lines: Lines | None, name: str) -> Coverage | None:
     """The part of a file that stood in the shown parts of an output; None where nothing of it did.
 
     `lines` narrows where in the file to look. Exact text is looked for first, then line by line, so that line
@@ -55,13 +116,12 @@ def shown_of(content: bytes, raw: bytes, shown: Iterable[Range], lines: Lines | 
     span = content[begin:end].rstrip(b"\n")
     if not content:
         return FULL
-    shown = tuple(shown)
-    at = raw.find(span) if span.strip() else -1
+    at = said.raw.find(span) if span.strip() else -1
     if at >= 0:
-        ranges = [(max(a, at), min(b, at + len(span))) for a, b in shown]
+        ranges = [(max(a, at), min(b, at + len(span))) for a, b in said.shown]
         found = [(a - at + begin, b - at + begin) for a, b in ranges if b > a]
     else:
-        found = _by_lines(content, starts, b"\n".join(raw[a:b] for a, b in shown), (first, last), name)
+        found = _by_lines(content, starts, said, (first, last), name)
     return _coverage(found, content)
 
 
@@ -93,25 +153,13 @@ def _resolved(lines: Lines | None, count: int) -> Lines:
     return first, count if last == -1 else min(last, count)
 
 
-def _by_lines(content: bytes, starts: list[int], text: bytes, within: Lines, name: str) -> list[Range]:
-    numbered: set[tuple[int, bytes]] = set()
-    plain: set[bytes] = set()
-    prefixes = (name.encode(), b"./" + name.encode())
-    for line in text.split(b"\n"):
-        line = line.rstrip(b"\r")
-        for prefix in prefixes:
-            if line.startswith(prefix) and line[len(prefix) : len(prefix) + 1] in (b":", b"-"):
-                line = line[len(prefix) + 1 :]
-                break
-        match = NUMBERED.match(line)
-        if match:
-            numbered.add((int(match[1]), match[2].strip()))
-        plain.add(line.strip())
+def _by_lines(content: bytes, starts: list[int], said: Said, within: Lines, name: str) -> list[Range]:
+    plain, numbered = said.of(name)
     found: list[Range] = []
     for n in range(within[0], within[1] + 1):
         begin, end = starts[n - 1], starts[n] if n < len(starts) else len(content)
         line = content[begin:end].strip()
-        if (n, line) in numbered or (len(line) > 3 and line in plain):
+        if (n, line) in numbered or (len(line) > SHORT and line in plain):
             found.append((begin, end))
     return found
 

@@ -1,18 +1,21 @@
 """One agent's world: a sandbox with the repository in it, and the three tools that work on it."""
 
+import asyncio
 import posixpath
 import time
+from collections.abc import Callable
 from typing import Any
 
 from envs.adoption import Outlives
 from envs.blobs import BlobStore
 from envs.evidence import FULL, SNIPPET, Coverage, Evidence
 from envs.score import Submission
-from envs.swe.command import reading
+from envs.swe.command import Lines, Reading, reading
 from envs.swe.disk import refuse_full_disk, speaks_of_full_disk
 from envs.swe.editor import EditRefused, Undo, inserted, replaced, view
 from envs.swe.extract import extract_patch
-from envs.swe.looked import claimed_paths, line_coverage, mentioned, shown_of
+from envs.swe.looked import Said, line_coverage, shown_of
+from envs.swe.looking import Longest, perhaps_shown
 from envs.swe.observed import Observed, ending, observe
 from envs.swe.sandbox import Sandbox
 from envs.swe.tools import BashArguments, EditorArguments
@@ -29,7 +32,14 @@ are evidence without contents."""
 
 class SweSession:
     def __init__(
-        self, sandbox: Sandbox, world: SweWorld, tree: Tree, blobs: BlobStore, seconds: float, shown_bytes: int
+        self,
+        sandbox: Sandbox,
+        world: SweWorld,
+        tree: Tree,
+        blobs: BlobStore,
+        seconds: float,
+        shown_bytes: int,
+        longest: Callable[[], Longest],
     ) -> None:
         self._sandbox = sandbox
         self._world = world
@@ -37,6 +47,8 @@ class SweSession:
         self._blobs = blobs
         self._seconds = seconds
         self._shown_bytes = shown_bytes
+        self._longest = longest
+        """The tree's `longest_lines`: long to make, and alike for every session of a task."""
         self._undo = Undo()
         self._former: dict[str, str] = {}
         """Blobs of what can be taken back."""
@@ -113,43 +125,45 @@ class SweSession:
     async def _looked(self, command: str, directory: str, seen: Observed) -> list[Evidence]:
         """Evidence of every file that the command's words or its output name, as far as the output bears it out."""
         read = reading(command, directory)
-        workdir, known = self._world.workdir, self._tree.files
+        said = Said(seen.raw, seen.shown)
+        files = await asyncio.to_thread(self._perhaps_shown, read, said)
         pieces: list[Evidence] = []
-        done: dict[str, None] = {}
-        for claim in read.claims:
-            for path in claimed_paths(claim, workdir, known):
-                empty = path in known and not known[path].size
-                if path in done or (empty and not claim.whole):
-                    continue
-                if await self._add(pieces, path, seen, claim.lines, len(done) < LOOKED_FILES):
-                    done[path] = None
-        if read.claims:
-            for path in sorted(mentioned(seen.raw, known, read.directory, workdir) - set(done)):
-                if await self._add(pieces, path, seen, None, len(done) < LOOKED_FILES):
-                    done[path] = None
+        for path, lines in files.items():
+            if len(pieces) < LOOKED_FILES:
+                pieces += await self._shown_file(path, said, lines)
+            elif self._seems_shown(path, said):
+                pieces.append(self._file(path, None, SNIPPET))
         if read.lists:
             pieces.append(self._listing(read.directory, seen))
         return pieces
 
-    async def _add(
-        self, pieces: list[Evidence], path: str, seen: Observed, lines: tuple[int, int] | None, whole: bool
-    ) -> bool:
-        if not whole:
-            pieces.append(self._file(path, None, SNIPPET))
-            return True
+    def _perhaps_shown(self, read: Reading, said: Said) -> dict[str, Lines | None]:
+        known = self._tree.files
+        found: dict[str, Lines | None] = {}
+        for path, lines in perhaps_shown(read, said, self._world.workdir, known, self._base, self._longest).items():
+            found.setdefault(self._led_to(path), lines)
+        return found
+
+    def _seems_shown(self, path: str, said: Said) -> bool:
+        """By the name, or by the text in the base tree."""
+        known = path in self._tree.files
+        return said.names(path) or (known and shown_of(self._base(path), said, None, path) is not None)
+
+    def _base(self, path: str) -> bytes:
+        return self._blobs.get(self._tree.files[path].blob)
+
+    async def _shown_file(self, path: str, said: Said, lines: Lines | None) -> list[Evidence]:
         content = await self._sandbox.read(f"{self._world.workdir}/{path}", FILE_LIMIT + 1)
         if content is None:
-            return False
+            return []
         if len(content) > FILE_LIMIT:
-            pieces.append(self._file(path, None, SNIPPET))
-            return True
-        coverage = shown_of(content, seen.raw, seen.shown, lines, path)
-        if coverage is None:
-            return False
-        pieces.append(self._file(path, content, coverage))
-        return True
+            shown = path not in self._tree.files or self._seems_shown(path, said)
+            return [self._file(path, None, SNIPPET)] if shown else []
+        coverage = shown_of(content, said, lines, path)
+        return [self._file(path, content, coverage)] if coverage is not None else []
 
     def _file(self, path: str, content: bytes | None, coverage: Coverage) -> Evidence:
+        path = self._led_to(path)
         blob = self._blobs.put(content, *media(content)) if content is not None else None
         base = None
         entry = self._tree.files.get(path)
@@ -166,6 +180,15 @@ class SweSession:
             base=base,
             title=path,
         )
+
+    def _led_to(self, path: str) -> str:
+        """The file that a link of the base tree leads to; the path itself where it is no link to a file of the tree."""
+        entry = self._tree.files.get(path)
+        if entry is None or entry.mode != "120000":
+            return path
+        target = self._blobs.get(entry.blob).decode("utf-8", "surrogateescape")
+        there = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        return there if there in self._tree.files else path
 
     def _listing(self, directory: str, seen: Observed) -> Evidence:
         relative = posixpath.relpath(directory, self._world.workdir)
@@ -203,7 +226,7 @@ class SweSession:
         if not seen.hidden:
             coverage: Coverage | None = line_coverage(content, first, last) if lines else FULL
         else:
-            coverage = shown_of(content, seen.raw, seen.shown, (first, last), "")
+            coverage = shown_of(content, Said(seen.raw, seen.shown), (first, last), "")
         evidence = self._evidence_at(path, content, coverage or SNIPPET)
         return self._result(seen.text, seen, evidence)
 
@@ -240,7 +263,7 @@ class SweSession:
         await self._write(path, after)
         self._undo.remember(path, before)
         seen = observe(around.encode("utf-8", "replace"), self._shown_bytes)
-        coverage = shown_of(after.encode(), seen.raw, seen.shown, None, "")
+        coverage = shown_of(after.encode(), Said(seen.raw, seen.shown), None, "")
         evidence = self._evidence_at(path, after.encode(), coverage) if coverage else []
         return ToolResult(text=f"{path} was changed; it now reads there:\n{seen.text}", evidence=tuple(evidence))
 

@@ -4,7 +4,7 @@ import pytest
 
 from envs.evidence import FULL, Coverage
 from envs.swe.command import Claim, reading
-from envs.swe.looked import claimed_paths, line_coverage, mentioned, shown_of
+from envs.swe.looked import Said, claimed_paths, line_coverage, mentioned, shown_of
 
 KNOWN = {"a.py", "pkg/b.py", "pkg/c.py", "pkg/sub/d.py", "with space.txt"}
 
@@ -80,7 +80,7 @@ CONTENT = b"import os\n\ndef one():\n    return 1\n\ndef two():\n    return 2\n"
 
 
 def shown(raw: bytes, lines: tuple[int, int] | None = None) -> Coverage | None:
-    return shown_of(CONTENT, raw, [(0, len(raw))], lines, "pkg/b.py")
+    return shown_of(CONTENT, Said(raw, [(0, len(raw))]), lines, "pkg/b.py")
 
 
 def part(*texts: bytes) -> Coverage:
@@ -113,7 +113,7 @@ def test_a_range_is_looked_for_where_it_was_asked() -> None:
 
 
 def test_what_was_cut_for_the_model_is_not_covered() -> None:
-    seen = shown_of(CONTENT, CONTENT, [(0, 10), (40, len(CONTENT))], None, "b.py")
+    seen = shown_of(CONTENT, Said(CONTENT, [(0, 10), (40, len(CONTENT))]), None, "b.py")
     assert seen == Coverage(kind="partial", ranges=((0, 10), (40, len(CONTENT) - 1)))
 
 
