@@ -1,6 +1,7 @@
 """The agent's edits as a patch against the base commit, whatever was done to the repository in the sandbox.
 
-Root's copy of the base commit is what is compared with; its git directory, index and settings are not the agent's.
+Root's copy of the base commit is what is compared with; its git directory, index, settings and attributes are not the
+agent's.
 """
 
 from envs.errors import EnvironmentFailure, SandboxError
@@ -12,17 +13,16 @@ SETTINGS = "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.autocrlf
 PROGRAM = f"""
 cd "$1" || exit 9
 work=$(mktemp -d) || exit 7; trap 'rm -rf "$work"' EXIT
-mkdir "$work/objects" && cp {BASE_REPOSITORY}/index "$work/index" && echo '* binary' > "$work/attributes" || exit 7
-export GIT_DIR={BASE_REPOSITORY} GIT_WORK_TREE="$1" GIT_INDEX_FILE="$work/index"
-export GIT_OBJECT_DIRECTORY="$work/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES={BASE_REPOSITORY}/objects
+mkdir -p "$work/git/objects" && cp -r {BASE_REPOSITORY}/[!o]* "$work/git" || exit 7
+[ "$2" = binary ] && attribute=-diff || attribute='!diff'
+echo "* $attribute" >> "$work/git/info/attributes" || exit 7
+export GIT_DIR="$work/git" GIT_WORK_TREE="$1" GIT_ALTERNATE_OBJECT_DIRECTORIES={BASE_REPOSITORY}/objects
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 said=$(git {SETTINGS} add -A --ignore-errors . 2>&1) || case "$said" in
   *"o space left"* | *"ut of diskspace"*) echo "$said"; exit 8;;
 esac
-[ "$2" = binary ] && set -- "$1" "-c core.attributesFile=$work/attributes"
-[ "$2" = text ] && set -- "$1" ""
-git {SETTINGS} $2 diff --cached --binary --no-ext-diff --no-textconv --no-color --no-renames \\
+git {SETTINGS} diff --cached --binary --no-ext-diff --no-textconv --no-color --no-renames \\
   --src-prefix=a/ --dst-prefix=b/ --ignore-submodules=all HEAD
 """
 CLEAN = ["/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C.UTF-8"]

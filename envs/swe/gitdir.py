@@ -13,6 +13,9 @@ from typing import Literal
 
 BASE_REPOSITORY = "/var/lib/trajc/base.git"
 EXCLUDED = b"__pycache__/\n*.pyc\n.pytest_cache/\n"
+ATTRIBUTES = b"* !text !eol !crlf !filter !ident !working-tree-encoding\n"
+"""Files count as they lie in the tree, whatever a .gitattributes would make of them at a commit: what nobody changed is
+unchanged."""
 CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n"
 NAMES = b"[user]\n\tname = agent\n\temail = agent@localhost\n"
 PERSON = b"trajc <trajc@localhost> 946684800 +0000"
@@ -40,6 +43,7 @@ def base_repository(files: Mapping[str, File]) -> dict[str, bytes]:
         "config": CONFIG,
         "refs/heads/main": commit + b"\n",
         "index": _index(files, ids),
+        "info/attributes": ATTRIBUTES,
         "info/exclude": EXCLUDED,
         f"objects/pack/pack-{name}.pack": pack,
         f"objects/pack/pack-{name}.idx": index,

@@ -1,15 +1,19 @@
 """One rollout's world from start to score, on a real engine."""
 
+from pathlib import Path
+
 import pytest
 
 from envs.blobs import MemoryBlobs, blob_of
 from envs.evidence import FULL, Coverage
 from envs.score import Submission
 from envs.swe.environment import SweEnvironment
+from envs.swe.make.folder import Edit, make_task_from_folder
 from envs.swe.session import SweSession
 from envs.swe.tools import BASH, EDITOR, SUBMIT
 from envs.task import Reference, Task
 from envs.tool import ToolResult
+from tests.envs.swe.conftest import FAIL
 
 BROKEN = "def total(items):\n    out = 0\n    for price, count in items:\n        out += price\n    return out\n"
 
@@ -156,6 +160,41 @@ class TestSession:
         assert "+more\n" in submission.text
         for word in ("owned", "filtered", "converted", "fake"):
             assert word not in submission.text.replace("filter=x", "")
+
+    async def test_what_gitattributes_would_convert_is_a_patch_only_where_it_was_edited(
+        self, world: SweEnvironment, shop: Path, blobs: MemoryBlobs
+    ) -> None:
+        odd = {
+            ".gitattributes": b"*.bat text eol=crlf\n*.py text\n*.u16 text working-tree-encoding=UTF-16\n*.id ident\n"
+            b"*.txt diff\n",
+            "run.bat": b"echo 1\r\necho 2\r\n",
+            "win.py": b"x = 1\r\n",
+            "a.u16": "x\n".encode("utf-16"),
+            "b.id": b"$Id: abc $\n",
+        }
+        for path, data in odd.items():
+            (shop / path).write_bytes(data)
+        pair = make_task_from_folder(
+            shop, [Edit("shop/cart.py", "price * count", "price")], blobs, id="o", issue="i", fail_to_pass=FAIL
+        )
+        session = await world.start(pair[0], {})
+        try:
+            assert (await bash(session, "git status --short")).text == "[no output]"
+            assert await session.submission() is None
+            await bash(session, "sed -i s/2/3/ run.bat; sed -i 's/= price/= price * count/' shop/cart.py")
+            first = await session.submission()
+            assert first is not None
+            assert "-echo 2\r\n+echo 3\r\n" in first.text
+            assert first.text.count("diff --git") == 2
+            assert (await world.score(*pair, first)).right
+            await bash(
+                session, "echo '* working-tree-encoding=UTF-16 diff' > .gitattributes; printf 'caf\\351' > l.txt"
+            )
+            second = await session.submission()
+            assert second is not None
+            assert second.text.count("diff --git") == 4
+        finally:
+            await session.close()
 
     async def test_no_edits_are_no_submission(self, session: SweSession) -> None:
         assert await session.submission() is None
