@@ -114,12 +114,27 @@ def row_faults(row: Mapping[str, Any]) -> list[str]:
 
 
 def files_of_commit(clone: Path, commit: str) -> dict[str, File]:
-    """A commit's files from a local clone. Raises `TaskError` with git's words."""
-    done = git(clone, "archive", "--format=tar", commit)
+    """A commit's files from a local clone, as they were committed: its `.gitattributes` leave none out and change none.
+    Raises `TaskError` with git's words."""
+    done = git(clone, "ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit)
     if done.returncode:
         raise TaskError(f"{clone} has no commit {commit}: {git_words(done)}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
-        return _tar_files(tar, "")
+    kept: list[tuple[str, bytes, str]] = []
+    for head, _, tail in (entry.partition(b"\t") for entry in done.stdout.split(b"\0") if entry):
+        mode, kind, id = head.split()
+        path = tail.decode("utf-8", "surrogateescape")
+        if kind == b"blob" and safe_path(path) and "__pycache__" not in path.split("/"):
+            kept.append((mode.decode(), id, path))
+    told = git(clone, "cat-file", "--batch", stdin=b"".join(id + b"\n" for _, id, _ in kept))
+    out, files = io.BytesIO(told.stdout), dict[str, File]()
+    for bits, _, path in kept:
+        words = out.readline().split()
+        if len(words) != 3:
+            raise TaskError(f"{clone} lacks the bytes of {path} at {commit}: {git_words(told) or 'fetch them'}")
+        data = out.read(int(words[2]))
+        out.read(1)
+        files[path] = File(data, "100755" if bits == "100755" else "120000" if bits == "120000" else "100644")
+    return files
 
 
 async def files_of_image(client: aiodocker.Docker, image: str, workdir: str = "/testbed") -> dict[str, File]:
@@ -168,7 +183,7 @@ def patched(files: Mapping[str, File], patch: str, what: str) -> dict[str, File]
                 (folder / path).chmod(0o755 if files[path].mode == "100755" else 0o644)
         git(folder, "init", "--quiet")
         text = patch if patch.endswith("\n") else patch + "\n"
-        done = git(folder, "apply", "--whitespace=nowarn", "-", stdin=text.encode("utf-8", "surrogateescape"))
+        done = git(folder, "apply", "-p1", "--whitespace=nowarn", "-", stdin=text.encode("utf-8", "surrogateescape"))
         if done.returncode:
             raise TaskError(f"{what} does not apply: {git_words(done)}")
         after = files_of_folder(folder)

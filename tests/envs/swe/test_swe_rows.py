@@ -21,6 +21,7 @@ from envs.swe.rows import files_of_commit, files_of_image, patched, task_of_row
 from envs.swe.tools import BASH
 from envs.swe.tree import load_tree
 from envs.swe.world import SweReference, SweWorld
+from tests.envs.swe.conftest import SHOP
 
 FAIL = ["tests/test_cart.py::test_total"]
 PASS = ["tests/test_cart.py::test_empty"]
@@ -45,6 +46,30 @@ def history(shop: Path) -> dict[str, str]:
     cart.write_text(healthy)
     test.write_text(whole)
     return {"base": base, "patch": git(shop, "diff", "--", "shop"), "test_patch": git(shop, "diff", "--", "tests")}
+
+
+def test_a_commits_files_are_whole_and_as_they_were_committed(shop: Path) -> None:
+    attributes = b"tests/ export-ignore\n*.bat text eol=crlf\n*.py export-subst\n"
+    odd = {
+        ".gitattributes": File(attributes),
+        "run.bat": File(b"echo\n"),
+        "version.py": File(b"ID = '$Format:%H$'\n"),
+        "run me": File(b"", "100755"),
+        "link": File(b"shop/cart.py", "120000"),
+        "caf\u00e9\n.txt": File(b"\xff"),
+    }
+    for path, file in odd.items():
+        if file.mode == "120000":
+            (shop / path).symlink_to(file.data.decode())
+        else:
+            (shop / path).write_bytes(file.data)
+            (shop / path).chmod(0o755 if file.mode == "100755" else 0o644)
+    git(shop, "init", "--quiet", "-b", "main")
+    git(shop, "add", "-A")
+    git(shop, "commit", "-qm", "base")
+    assert files_of_commit(shop, "HEAD") == {path: File(text.encode()) for path, text in SHOP.items()} | odd
+    with pytest.raises(TaskError, match="has no commit --help"):
+        files_of_commit(shop, "--help")
 
 
 def bench_row(history: dict[str, str]) -> dict[str, object]:
