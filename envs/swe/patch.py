@@ -128,15 +128,14 @@ def _header_name(line: str) -> str:
     if rest.startswith('"'):
         first = QUOTED.match(rest)
         return _name(first.group(0)) if first else rest
-    return rest[: (len(rest) - 1) // 2].removeprefix("a/")
+    return _name(rest[: (len(rest) - 1) // 2])
 
 
 def _name(word: str) -> str:
-    """The path of a `---` or `+++` line; "" for /dev/null."""
+    """The path of a `---` or `+++` line, less its first folder (`a/`, `b/` or whatever it is called) as `-p1` takes it;
+    "" for /dev/null."""
     word = _unquoted(word.partition("\t")[0].rstrip())
-    if word == "/dev/null":
-        return ""
-    return word[2:] if word[:2] in ("a/", "b/") else word
+    return "" if word == "/dev/null" else word.partition("/")[2] or word
 
 
 def _unquoted(word: str) -> str:

@@ -65,7 +65,7 @@ def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) 
                     note(report, "passed" if hasattr(report, "wasxfail") else "skipped")
             elif report.skipped:
                 note(report, "passed" if hasattr(report, "wasxfail") else "skipped")
-            else:
+            elif report.outcome != "rerun":  # as a plugin says of a failure that it tries again
                 note(report, "passed" if report.passed else "failed")
 
         def pytest_collectreport(self, report: Any) -> None:

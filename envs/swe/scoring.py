@@ -19,7 +19,7 @@ from envs.swe.world import SweReference
 SCORER = "swe_tests"
 VERSION = "2"
 APPLY = """
-git apply --whitespace=nowarn "$0" 2>/tmp/apply.log || patch --batch --fuzz=3 -p1 -i "$0" >>/tmp/apply.log 2>&1 || {
+git apply -p1 --whitespace=nowarn "$0" 2>/tmp/apply.log || patch --batch --fuzz=3 -p1 -i "$0" >>/tmp/apply.log 2>&1 || {
   head -c 600 /tmp/apply.log; exit 3; }
 """
 LISTED = 20

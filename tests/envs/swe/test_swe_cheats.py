@@ -114,6 +114,21 @@ for path in glob.glob("/tmp/trajc-*/order"):
     ),
 }
 """For a repository whose conftest.py takes everything from the code under test, long before a test runs."""
+AGAIN = """
+from _pytest.runner import runtestprotocol
+def pytest_runtest_protocol(item, nextitem):
+    for last in (False, True):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = any(report.failed for report in reports)
+        for report in reports:
+            if report.failed and not last:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+        if not failed:
+            break
+        item._initrequest()
+    return True
+"""
 PLANTED = {
     "tests/__init__.py": "import shop.cart\nshop.cart.total = lambda items: sum(p * c for p, c in items)\n",
     "tests/helper.py": "x = 1\n",
@@ -216,6 +231,14 @@ SMUGGLED = {
         patched(BROKEN + "# more\n") + "--- a/conftest.py\n+++ b/conftest.py\n@@ -0,0 +1 @@\n+import os\n"
     ),
     "a file by its Index line": ("--- a/none.py\n+++ b/none.py\nIndex: conftest.py\n@@ -0,0 +1 @@\n+import os\n"),
+    "a prefix of another name": (
+        "--- /dev/null\n+++ w/tests/__init__.py\n@@ -0,0 +1 @@\n+import os\n"
+        "diff --git x/conftest.py x/conftest.py\nnew file mode 100644\n--- /dev/null\n+++ x/conftest.py\n"
+        "@@ -0,0 +1 @@\n+import os\n"
+    ),
+    "a prefix of another name, alone in its header": (
+        "diff --git x/tests/test_cart.py x/tests/test_cart.py\nold mode 100644\nnew mode 120000\n"
+    ),
     "a rename onto a test": (
         "diff --git a/shop/cart.py b/tests/test_cart.py\nsimilarity index 100%\n"
         "rename from shop/cart.py\nrename to tests/test_cart.py\n"
@@ -255,9 +278,39 @@ def test_what_the_gold_patch_changes_may_be_changed(shop: Path, blobs: MemoryBlo
     assert kept_part(parsed.gold_patch, parsed, {"setup.cfg": 0}) == (parsed.gold_patch, [])
 
 
+async def test_a_prefix_that_is_not_a_or_b_hides_no_file_from_the_judge(
+    either_world: SweEnvironment, pair: tuple[Task, Reference]
+) -> None:
+    helper = "import shop.cart\nshop.cart.total = lambda items: sum(p * c for p, c in items)\n"
+    source = diff("shop/notes.py", None, "x = 1\n")
+    plain = diff("new.py", None, "x = 1\n").replace("b/new.py", "new.py").partition("\n")[2].partition("\n")[2]
+    planted = diff("tests/__init__.py", None, helper)
+    for name, patch in {
+        "another prefix": source + planted.replace("a/tests", "x/tests").replace("b/tests", "x/tests"),
+        "none, after a file in no folder": plain + planted.partition("+++ b/")[2].join(("--- /dev/null\n+++ ", "")),
+    }.items():
+        given = await score(either_world, pair, patch)
+        assert not given.right, name
+
+
 async def test_a_suite_that_sets_its_own_path_is_judged_too(
     either_world: SweEnvironment, pair: tuple[Task, Reference]
 ) -> None:
     reference = Reference(data={**pair[1].data, "test_command": "PYTHONPATH=. pytest -rA"})
     given = await either_world.score(pair[0], reference, Submission(kind="patch", text=patched(SHOP["shop/cart.py"])))
     assert given.right, given.words
+
+
+async def test_a_test_that_passed_when_it_was_run_again_has_passed(
+    either_world: SweEnvironment, shop: Path, blobs: MemoryBlobs
+) -> None:
+    """As plugins report it that run a failed test once more."""
+    (shop / "conftest.py").write_text(AGAIN)
+    (shop / "tests/test_count.py").write_text(
+        "import pathlib\ndef test_count():\n    seen = pathlib.Path('/tmp/seen')\n    had = seen.exists()\n"
+        "    seen.touch()\n    assert had\n"
+    )
+    pair = make_task_from_folder(shop, BUG, blobs, id="a", issue="i", fail_to_pass=FAIL, pass_to_pass=PASS)
+    given = await score(either_world, pair, patched(SHOP["shop/cart.py"]))
+    assert given.words == "all 3 tests passed"
+    assert not (await score(either_world, pair, patched(BROKEN + "# more\n"))).right
