@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any
 
 import httpx
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from envs.frozen import Frozen
 from envs.retry_after import retry_after
+from envs.search.keys import ApiKey, hidden
 
 _TRIES = 4
 _AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
@@ -21,7 +22,7 @@ class EndpointSettings(Frozen):
     base_url: str = Field(pattern=r"^https?://")
     """Up to and including `/v1`."""
     model: str = Field(min_length=1)
-    api_key: SecretStr | None = None
+    api_key: ApiKey | None = None
     seconds: float = Field(default=120, gt=0)
     """For one request."""
 
@@ -32,6 +33,7 @@ class Endpoint:
     def __init__(self, settings: EndpointSettings) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else None
         headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._key = settings.api_key
         self._model = settings.model
         self._client = httpx.AsyncClient(
             base_url=settings.base_url.rstrip("/") + "/", headers=headers, timeout=settings.seconds
@@ -69,7 +71,8 @@ class Endpoint:
             else:
                 if response.status_code not in _AGAIN or attempt == _TRIES:
                     if response.is_error:
-                        raise ValueError(f"the endpoint answered {response.status_code}: {response.text[:500]}")
+                        said = hidden(response.text, self._key)[:500]
+                        raise ValueError(f"the endpoint answered {response.status_code}: {said}")
                     return response.json()
                 wait = max(wait, retry_after(response.headers.get("retry-after"), time.time()) or 0.0)
             await asyncio.sleep(min(wait, _LONGEST_WAIT))

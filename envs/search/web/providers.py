@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import httpx
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from envs.errors import EnvironmentFailure
 from envs.frozen import Frozen
 from envs.retry_after import retry_after
 from envs.search.document import clean
+from envs.search.keys import ApiKey, hidden, shown
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRIES = 4
@@ -44,7 +45,7 @@ class ProviderSettings(Frozen):
     shape: Literal["searxng", "serper"]
     url: str = Field(pattern=r"^https?://")
     """SearXNG: the instance's root. Serper: the whole address of its search route."""
-    api_key: SecretStr | None = None
+    api_key: ApiKey | None = None
     seconds: float = Field(default=20, gt=0)
     """For one request."""
     pause_seconds: float = Field(default=0, ge=0)
@@ -110,12 +111,13 @@ class SearchApi:
         rows = body.get("results" if self._settings.shape == "searxng" else "organic") if type(body) is dict else None
         if not isinstance(rows, list):
             raise EnvironmentFailure(
-                f"the search API at {self._settings.url} does not answer as {self._settings.shape}"
+                f"the search API at {shown(self._settings.url)} does not answer as {self._settings.shape}"
             )
         return [r for rank, row in enumerate(rows, 1) if (r := _result(row, rank))][:top_k]
 
     def _failed(self, said: str) -> EnvironmentFailure:
-        return EnvironmentFailure(f"the search API at {self._settings.url} failed: {said}")
+        words = f"the search API at {shown(self._settings.url)} failed: {said}"
+        return EnvironmentFailure(hidden(words, self._settings.api_key))
 
     async def _ask(self, query: str, top_k: int) -> httpx.Response:
         settings = self._settings
