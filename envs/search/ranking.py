@@ -7,7 +7,7 @@ from typing import Literal
 from envs.search.corpus import Corpus, Hit
 from envs.search.endpoint import Endpoint
 from envs.search.query import Words
-from envs.search.vectors import Nearest
+from envs.search.vectors import MAX_CHARACTERS, Nearest
 
 Ranking = Literal["words", "meaning", "both"]
 
@@ -27,7 +27,7 @@ class Meaning:
 
     async def embedded(self, queries: Sequence[str]) -> list[list[float] | None]:
         """One vector a query; None for one that says nothing."""
-        asked = [query for query in queries if query.strip()]
+        asked = [query.strip()[:MAX_CHARACTERS] for query in queries if query.strip()]
         vectors = iter(await self.endpoint.embed(asked) if asked else [])
         return [next(vectors) if query.strip() else None for query in queries]
 

@@ -31,8 +31,8 @@ Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
 _BATCH = 32
 _AT_ONCE = 8
-_MAX_CHARACTERS = 8000
-"""Of a document's title and text: what the common embedding models take in."""
+MAX_CHARACTERS = 8000
+"""Of a document's title and text, or of a query: what the common embedding models take in."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _directions(vectors: list[list[float]]) -> Matrix:
 
 def _text(corpus: Corpus, id: str) -> str:
     document = corpus.document_by_id(id)
-    return f"{document.title}\n{document.text}"[:_MAX_CHARACTERS] if document else ""
+    return f"{document.title}\n{document.text}"[:MAX_CHARACTERS] if document else ""
 
 
 def _ledger(site: Site, corpus: Corpus) -> Ledger:

@@ -1,6 +1,7 @@
 """One rollout on the live web: the same tools and results as on a corpus."""
 
 import asyncio
+import re
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,11 @@ from envs.search.web.providers import Found, Provider, SearchApi, WebResult
 from envs.search.web.reader import Readers
 from envs.search.web.settings import WebSettings
 from envs.tool import MalformedCall, ToolResult
+
+MAX_QUERY = 500
+"""Characters. Search APIs refuse long queries, as engines do: about 400 to 2,000 characters, 8,000 bytes of URL."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 class Web:
@@ -85,11 +91,12 @@ class WebSession:
         queries, top_k, notes = asked.within(self._settings.max_queries, self._settings.max_top_k)
         texts, evidence, waited = [f"({note})" for note in notes], [], 0.0
         for query in queries:
-            found = await self._web.provider.search(query, top_k) if query.strip() else Found([], 0.0)
+            words, left_out = _within_bounds(query)
+            found = await self._web.provider.search(words, top_k) if words else Found([], 0.0)
             waited += found.waited
             hits = [Hit(rank, r.score, Document(r.url, r.title, r.snippet)) for rank, r in enumerate(found.results, 1)]
             shown = [(hit, render.excerpt(hit.document.text, (0, len(hit.document.text)))) for hit in hits]
-            texts.append(render.listing(render.Listing(query, shown)))
+            texts.append(render.listing(render.Listing(query, shown, left_out)))
             evidence += [_listed(result, rank, query) for rank, result in enumerate(found.results, 1)]
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence)), waited
 
@@ -104,6 +111,15 @@ class WebSession:
         if isinstance(asked, Visit):
             return await asyncio.to_thread(read, document, blob, fetched, asked.page, size)
         return await asyncio.to_thread(look_for, document, blob, fetched, asked.pattern, size)
+
+
+def _within_bounds(query: str) -> tuple[str, list[str]]:
+    """What the search API is asked, and in words what of the query that leaves out."""
+    asked = " ".join(_CONTROL.sub(" ", query).split())
+    if len(asked) <= MAX_QUERY:
+        return asked, []
+    cut = asked[: MAX_QUERY + 1].rpartition(" ")[0] or asked[:MAX_QUERY]
+    return cut, [f"the query is long: its first {len(cut)} characters were used, {len(asked) - len(cut)} were left out"]
 
 
 def _listed(result: WebResult, rank: int, query: str) -> Evidence:

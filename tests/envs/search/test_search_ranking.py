@@ -46,6 +46,8 @@ class EmbeddingServer:
         if self.status != 200:
             return web.Response(status=self.status, text="out of order")
         texts = (await request.json())["input"]
+        if max(map(len, texts)) > 8000:
+            return web.Response(status=400, text="longer than the model's context")
         self.texts += texts
         rows = [{"index": n, "embedding": self.vector(text)} for n, text in enumerate(texts)]
         return web.json_response({"data": rows[::-1]})
@@ -91,6 +93,16 @@ async def test_meaning_finds_what_shares_no_word(tmp_path: Path, server: tuple[E
     assert await found(site, "boat", "words", embeddings) == []
     assert await found(site, "boat", "meaning", embeddings) == ["ship", "auto"]
     assert await found(site, ["boat", "", "car"], "meaning", embeddings) == ["ship", "auto", "auto", "ship"]
+
+
+async def test_a_query_longer_than_the_model_takes_in_is_answered_by_its_beginning(
+    tmp_path: Path, server: tuple[EmbeddingServer, Any]
+) -> None:
+    _, embeddings = server
+    site = index(tmp_path, ROWS)
+    await embed_corpus("c", site, EndpointSettings(**embeddings))
+    for ranking in ("meaning", "both"):
+        assert await found(site, " " * 9000 + "boat " * 5000 + "car " * 5000, ranking, embeddings) == ["ship", "auto"]
 
 
 async def test_both_puts_first_what_both_find(tmp_path: Path, server: tuple[EmbeddingServer, Any]) -> None:

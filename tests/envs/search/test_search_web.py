@@ -40,6 +40,7 @@ class SmallSite:
     origin: str = ""
     seen: dict[str, int] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen[request.path] = self.seen.get(request.path, 0) + 1
@@ -63,6 +64,7 @@ class SmallSite:
             case "/loop":
                 raise web.HTTPFound("/loop")
             case "/search":
+                self.asked.append(request.query.get("q", ""))
                 return web.json_response({"results": self.results, "organic": self.results})
             case "/host":
                 return web.Response(text=request.headers["host"])
@@ -112,6 +114,26 @@ async def test_results_are_listed_by_url_as_snippets(tmp_path: Path, site: Small
         ("Zebras", "striped animals", 1, 3.5, None, SNIPPET),
         ("Gone", "no longer there", 2, 1 / 3, None, SNIPPET),
     ]
+    await searching.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "asked", "note"),
+    [
+        ("zebra " * 20_000, " ".join(["zebra"] * 83), "its first 497 characters were used, 119502 were left out"),
+        ("ゼ" * 10_000, "ゼ" * 500, "its first 500 characters were used, 9500 were left out"),
+        ("zebras\0 and\x07\n lions", "zebras and lions", ""),
+    ],
+)
+async def test_an_endless_query_is_asked_by_its_beginning(
+    tmp_path: Path, site: SmallSite, query: str, asked: str, note: str
+) -> None:
+    """A search API, or the server before it, refuses a long one, and the rollout would fail for it."""
+    searching = environment(tmp_path, settings(site))
+    session = await searching.start(TASK, {})
+    result = await call(session, "search", query=query)
+    assert (site.asked, len(result.evidence), note in result.text) == ([asked], 2, True)
+    assert (await call(session, "search", query="\0 \x01")).evidence == ()
     await searching.close()
 
 
