@@ -54,8 +54,8 @@ class Endpoint:
         try:
             rows = sorted(body["data"], key=lambda row: int(row["index"]))
             vectors = [[float(x) for x in row["embedding"]] for row in rows]
-        except (KeyError, TypeError):
-            raise ValueError("the endpoint's answer holds no data[].embedding") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ValueError("the endpoint's answer holds no data[].embedding of numbers") from None
         if len(vectors) != len(texts):
             raise ValueError(f"the endpoint gave {len(vectors)} embeddings for {len(texts)} texts")
         return vectors

@@ -138,9 +138,11 @@ async def _embed(endpoint: Endpoint, texts: list[str]) -> Matrix:
 
 
 def _directions(vectors: list[list[float]]) -> Matrix:
-    matrix = np.asarray(vectors, np.float32)
-    if matrix.ndim != 2 or not np.isfinite(matrix).all():
-        raise EnvironmentFailure("the embeddings are not vectors of numbers, all of one length")
+    width = len(vectors[0])
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        matrix = np.asarray(vectors if all(len(v) == width for v in vectors) else [], np.float32)
+    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
+        raise EnvironmentFailure("the embeddings are not vectors of finite numbers, all of one length")
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return (matrix / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 

@@ -41,6 +41,7 @@ class EmbeddingServer:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.status = 200
+        self.malformed: bytes | None = None
 
     async def embed(self, request: web.Request) -> web.Response:
         if self.status != 200:
@@ -49,6 +50,10 @@ class EmbeddingServer:
         if max(map(len, texts)) > 8000:
             return web.Response(status=400, text="longer than the model's context")
         self.texts += texts
+        if self.malformed is not None:
+            wrong = b",".join(b'{"index": %d, "embedding": %b}' % (n, self.malformed) for n in range(len(texts) - 1))
+            last = b',{"index": %d, "embedding": [1, 0, 0]}' % (len(texts) - 1)
+            return web.Response(body=b'{"data": [' + wrong + last + b"]}", content_type="application/json")
         rows = [{"index": n, "embedding": self.vector(text)} for n, text in enumerate(texts)]
         return web.json_response({"data": rows[::-1]})
 
@@ -136,6 +141,21 @@ async def test_an_endpoint_that_fails_is_our_failure(tmp_path: Path, server: tup
         await found(site, "car", "both", embeddings)
     with pytest.raises(CorpusError, match="unknown corpus"):
         await embed_corpus("d", site, EndpointSettings(**embeddings))
+
+
+@pytest.mark.parametrize(
+    "vector", ["[]", "[1, 0]", "[1, NaN, 0]", "[1e400, 0, 0]", f"[1{'0' * 400}, 0, 0]", "[1e39, 0, 0]", '["x", 0, 0]']
+)
+async def test_vectors_that_are_none_are_our_failure_and_are_not_kept(
+    tmp_path: Path, server: tuple[EmbeddingServer, Any], vector: str
+) -> None:
+    fake, embeddings = server
+    site = index(tmp_path, ROWS)
+    fake.malformed = vector.encode()
+    with pytest.raises(EnvironmentFailure, match="numbers"):
+        await embed_corpus("c", site, EndpointSettings(**embeddings))
+    fake.malformed = None
+    assert (await embed_corpus("c", site, EndpointSettings(**embeddings))).embedded == 3
 
 
 def test_ranking_by_meaning_without_an_endpoint_is_refused(tmp_path: Path) -> None:
