@@ -4,7 +4,8 @@ import re
 
 _THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _LINE = re.compile(
-    r"^[ \t>#*_-]*(?:the\s+)?(?:final\s+|exact\s+|short\s+)?answer[ \t*_]*[:：](?:(?:\*\*|__|\*|_)(?=\s|$))?[ \t]*",
+    r"^[ \t>#*_-]*(?:(?:the|my)\s+)?(?:final\s+|exact\s+|short\s+)?answer[ \t*_]*[:：]"
+    r"(?:(?:\*\*|__|\*|_)(?=\s|$))?[ \t]*",
     re.I | re.M,
 )
 _TAG = re.compile(r"<answer>", re.IGNORECASE)

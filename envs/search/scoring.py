@@ -7,7 +7,7 @@ from envs.search.answer import extract_answer, is_no_answer
 from envs.search.comparing import f1, normalised, same
 
 SCORER = "search-match"
-VERSION = "1"
+VERSION = "2"
 
 
 def score_answer(text: str, answers: Sequence[str]) -> Score:

@@ -1,5 +1,7 @@
 """What a search task names, and what scores it."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from envs.frozen import Frozen
@@ -13,7 +15,7 @@ class SearchWorld(Frozen):
 
 
 class SearchReference(Frozen):
-    answers: tuple[str, ...] = Field(min_length=1)
-    """Any of these is right (answer and aliases)."""
+    answers: tuple[Annotated[str, Field(pattern=r"\S")], ...] = Field(min_length=1)
+    """Any of these is right (answer and aliases). None is blank: an agent that says nothing would be right."""
     gold_docs: tuple[str, ...] = ()
     """Ids of the documents that the answer follows from, where known."""

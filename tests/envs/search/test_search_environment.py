@@ -240,6 +240,7 @@ def test_pinning_fills_the_version_once(site: Site, environment: SearchEnvironme
         ),
         ({"corpus": "animals", "version": "x"}, REFERENCE.data, "no version 'x'"),
         ({"corpus": "animals"}, {"answers": []}, "reference.answers"),
+        ({"corpus": "animals"}, {"answers": ["a", " "]}, "reference.answers.1"),
         ({"corpus": "animals"}, {"answers": ["a"], "gold_docs": ["zebra", "unicorn"]}, "no document unicorn"),
     ],
 )
@@ -271,7 +272,7 @@ async def test_a_pinned_task_searches_its_own_version_after_the_corpus_moved_on(
 async def test_scoring_needs_no_session(environment: SearchEnvironment) -> None:
     said = Submission(kind="text", text="They have stripes, so:\nAnswer: Striped.")
     assert await environment.score(TASK, REFERENCE, said) == Score(
-        scorer="search-match", version="1", value=1.0, verdict="right", words="'Striped.' equals 'striped' as text"
+        scorer="search-match", version="2", value=1.0, verdict="right", words="'Striped.' equals 'striped' as text"
     )
     wrong = await environment.score(TASK, REFERENCE, Submission(kind="text", text="Answer: spotted"))
     assert (wrong.value, wrong.verdict) == (0.0, "wrong")

@@ -12,6 +12,7 @@ from envs.search.scoring import score_answer
     [
         ("Paris", "Paris"),
         ("So it is.\nAnswer: Paris", "Paris"),
+        ("My answer: Paris", "Paris"),
         ("Answer: Rome\nNo, wait.\n**Final Answer:** Paris\n", "Paris"),
         ("**Answer**: **Paris**", "Paris"),
         ("### Answer:\n\nParis\nand more", "Paris"),
@@ -60,6 +61,41 @@ SAME = [
     ("東京", "東京"),
     ("A", "a"),
     ("-5", "−5"),
+    ("−5.0", "-5"),
+    ("minus five", "-5"),
+    ("1 000", "1000"),
+    ("1\u202f000", "1,000"),
+    ("1,500 people", "1,500"),
+    ("1500", "1,500 people"),
+    ("5000 people", "5000"),
+    ("$1,500", "1500"),
+    ("US$5 million", "$5 million"),
+    ("$5 million dollars", "5 million US dollars"),
+    ("$1.2bn", "$1.2 billion"),
+    ("£5", "5 pounds"),
+    ("5 lb", "5 pounds"),
+    ("¥100", "100 yen"),
+    ("about 6,960", "6,960"),
+    ("a hundred", "100"),
+    ("three thousand four hundred and five", "3405"),
+    ("Nineteen Eighty-Four", "1984"),
+    ("10^6", "10⁶"),
+    ("CO2", "CO₂"),
+    ("Friday, June 8, 1951", "8 June 1951"),
+    ("8th June", "June 8"),
+    ("2001-09", "September 2001"),
+    ("1951-06-08T00:00:00Z", "8 June 1951"),
+    ("1951年6月8日", "8 June 1951"),
+    ("Yes, there is no doubt that both are.", "yes"),
+    ("Yes (both are)", "yes"),
+    ("**Yes**, both are", "yes"),
+    ("No, they are not; yes would be wrong", "no"),
+    ("Lodz", "Łódź"),
+    ("Soren", "Søren"),
+    ("J. R. R. Tolkien", "J.R.R. Tolkien"),
+    ("Rock and Roll", "Rock & Roll"),
+    ("दिल", "दिल"),
+    ("محمد", "مُحَمَّد"),
 ]
 
 DIFFERENT = [
@@ -94,6 +130,32 @@ DIFFERENT = [
     ("1.5", "15"),
     ("1,2", "12"),
     ("!", "?"),
+    ("$5 million", "€5 million"),
+    ("£5", "$5"),
+    ("40%", "$40"),
+    (">5", "<5"),
+    ("5 lb", "£5"),
+    ("one two three", "6"),
+    ("five and three", "8"),
+    ("nineteen eighty-four", "103"),
+    ("thousand million", "1,001,000"),
+    ("10⁶", "106"),
+    ("10^-6", "10^6"),
+    ("10⁻⁶", "10⁶"),
+    ("2½", "212"),
+    ("x=1", "x=-1"),
+    ("A-", "A"),
+    ("O-", "O+"),
+    ("June 8", "July 8"),
+    ("June 8", "8 June 1951"),
+    ("2001-09", "2001-08"),
+    ("दिल", "दाल"),
+    ("की", "के"),
+    ("กิน", "กัน"),
+    ("が", "か"),
+    ("No-one", "no"),
+    ("No. 5", "no"),
+    ("Yes, no.", "yes"),
 ]
 
 
@@ -120,6 +182,10 @@ def test_any_alias_is_right_and_the_words_tell() -> None:
     assert wrong.words == "'York City' is not 'New York City' or 'NYC'; F1 0.80"
 
 
+def test_saying_nothing_is_never_right() -> None:
+    assert score_answer("", ["", "Paris"]).verdict == "no_answer"
+
+
 def test_f1_is_squads() -> None:
     assert f1("the cat sat", "a cat") == pytest.approx(2 / 3)
     assert (f1("dog", "cat"), f1("Cat.", "the cat")) == (0.0, 1.0)
@@ -140,6 +206,9 @@ def test_normalised_keeps_what_tells_apart() -> None:
         "9" * 5000,
         "-" * 9000,
         "one " * 5000,
+        "no " * 50_000,
+        "a." * 50_000 + "$" * 50_000,
+        "yes" + " " * 100_000 + "no",
     ],
 )
 def test_a_hostile_answer_is_scored_all_the_same(text: str) -> None:
