@@ -63,17 +63,18 @@ class Fetcher:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def get(self, url: str, before: Before | None = None) -> Fetched:
+    async def get(self, url: str, before: Before | None = None, first: int | None = None) -> Fetched:
         """Any status is an answer. Raises `Refused`, or `FetchFailed` for time, size, redirects and connections.
 
-        `before` is awaited before each request, redirects included, and is not on the clock.
+        `before` is awaited before each request, redirects included, and is not on the clock. `first`: only so many
+        bytes are wanted of the body, and no more are read.
         """
         left = self._seconds
         for _ in range(self._max_redirects + 1):
             target, left = await self._timed(self._guard.check(url), left)
             if before:
                 await before(target)
-            answer, left = await self._timed(self._hop(target), left)
+            answer, left = await self._timed(self._hop(target, first), left)
             if isinstance(answer, Fetched):
                 return answer
             url = answer
@@ -90,7 +91,7 @@ class Fetcher:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, OSError, ValueError) as e:
             raise FetchFailed(f"the connection failed ({type(e).__name__})") from None
 
-    async def _hop(self, target: Target) -> Fetched | str:
+    async def _hop(self, target: Target, first: int | None) -> Fetched | str:
         """The answer, or where it redirects to. Connects to the checked address under the page's own name."""
         url = target.url
         request = self._client.build_request(
@@ -106,21 +107,24 @@ class Fetcher:
                 return str(url.join(location))
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             encoding = response.headers.get("content-encoding", "").strip().lower()
-            body = await self._body(response.aiter_raw(), encoding)
+            body = await self._body(response.aiter_raw(), encoding, first)
             later = retry_after(response.headers.get("retry-after"), time.time())
             return Fetched(str(url), response.status_code, media_type, response.charset_encoding, body, later)
         finally:
             await response.aclose()
 
-    async def _body(self, chunks: AsyncIterator[bytes], encoding: str) -> bytes:
+    async def _body(self, chunks: AsyncIterator[bytes], encoding: str, first: int | None) -> bytes:
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise FetchFailed(f"the page is packed as {encoding[:40]!r}, which was not asked for")
         unpack = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        most = self._max_bytes if first is None else first
         packed, body = 0, bytearray()
         async for chunk in chunks:
             packed += len(chunk)
-            body += unpack.decompress(chunk, self._max_bytes + 1 - len(body)) if unpack else chunk
-            if packed > self._max_bytes or len(body) > self._max_bytes:
+            body += unpack.decompress(chunk, most + 1 - len(body)) if unpack else chunk
+            if first is not None and len(body) >= first:
+                return bytes(body[:first])
+            if packed > most or len(body) > most:
                 raise FetchFailed(f"the page is larger than {self._max_bytes} bytes")
         return bytes(body)
 

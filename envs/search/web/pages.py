@@ -10,7 +10,7 @@ import orjson
 
 from envs.search.document import Document, packed
 from envs.search.library import write_whole
-from envs.search.web.fetch import Fetcher, FetchFailed
+from envs.search.web.fetch import Fetcher
 from envs.search.web.guard import Target
 from envs.search.web.manners import Pace, Robots
 from envs.search.web.reader import Readers
@@ -53,9 +53,7 @@ class Pages:
         return document, fetched
 
     async def _behave(self, target: Target) -> None:
-        if not await self._robots.allows(str(target.url)):
-            raise FetchFailed("the site's robots.txt does not allow it")
-        await self._pace.turn(target.url.host)
+        await self._pace.turn(target.url.host, await self._robots.pause(str(target.url)))
 
     def _path(self, url: str) -> Path:
         name = hashlib.sha256(str(httpx.URL(url)).encode()).hexdigest()

@@ -201,7 +201,8 @@ async def test_robots_that_lead_nowhere_allow_nothing_and_end(tmp_path: Path, ra
     async with searching(tmp_path, raw) as environment:
         assert await visited(environment, raw.url("/page")) == (
             True,
-            f"The page {raw.url('/page')} could not be read: the site's robots.txt does not allow it. "
+            f"The page {raw.url('/page')} could not be read: the site's robots.txt cannot be read, and without it "
+            "nothing else may be. "
             "Use another result, or search again.",
         )
     assert raw.asked("/page") == []
