@@ -22,6 +22,9 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST = ipaddress.ip_network("2000::/3")
 """All of IPv6 that is given out for the internet (IANA); what lies outside is for something else, known or to come."""
+_SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""For protocols (a cloud's metadata among them), a relay that is no more, and documentation: Python learned of them
+in a later release than ours, or not yet."""
 _OF_A_CLOUD = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Addresses from the public range under which a cloud (Azure) shows a machine its own host."""
 _LOOKUPS = ThreadPoolExecutor(32, thread_name_prefix="resolve")
@@ -85,6 +88,8 @@ def is_public(address: Address) -> bool:
         if address not in _UNICAST:
             return False
     elif address in _OF_A_CLOUD:
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -95,6 +95,7 @@ async def visited(environment: SearchEnvironment, url: str) -> tuple[bool, str]:
 INSIDE = [
     "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200",
     "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1", "198.18.0.1",
+    "192.0.0.192", "192.88.99.1",
     "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16",
 ]  # fmt: skip
 FORMS: list[Callable[[ipaddress.IPv4Address], str]] = [
@@ -122,7 +123,8 @@ def test_the_same_forms_of_a_public_address_do(form: int) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["fd00:ec2::254", "fe80::1", "febf::1", "fc00::1", "ff0e::1", "100::1", "5f00::1", "4000::1", "1fff::1", "::2"],
+    ["fd00:ec2::254", "fe80::1", "febf::1", "fc00::1", "ff0e::1", "100::1", "5f00::1", "4000::1", "1fff::1", "::2",
+     "3fff::1"],
 )  # fmt: skip
 def test_only_what_is_given_out_for_the_internet_is_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
