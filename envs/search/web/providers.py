@@ -1,6 +1,7 @@
 """Search APIs by their shapes: SearXNG's JSON and Serper's. Asked politely: one rate for all rollouts of a process."""
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -139,11 +140,21 @@ def _result(row: Any, rank: int) -> WebResult | None:
     url = row.get("url") or row.get("link")
     if not isinstance(url, str):
         return None
+    url = " ".join(clean(url).split())
+    if not url.isprintable():  # it could write lines of its own among the results
+        return None
     snippet = row.get("content") or row.get("snippet") or ""
-    score = row.get("score")
     return WebResult(
-        url=clean(url),
+        url=url,
         title=clean(str(row.get("title") or url)),
         snippet=clean(str(snippet)),
-        score=float(score) if isinstance(score, int | float) else 1 / rank,
+        score=_score(row.get("score"), rank),
     )
+
+
+def _score(given: Any, rank: int) -> float:
+    try:
+        score = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return 1 / rank
+    return score if math.isfinite(score) else 1 / rank
