@@ -4,6 +4,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from envs.search.charset import decoded
+
 _SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "iframe", "object"})
 _BLOCK_NAMES = (
     "address article aside blockquote br dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li"
@@ -17,8 +19,8 @@ SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm"})
 
 def read_page(path: Path) -> tuple[str, str]:
     """(title, text). The title is the page's own, or the file's name without its ending."""
-    raw = path.read_bytes().decode("utf-8-sig", "replace")
     suffix = path.suffix.lower()
+    raw = decoded(path.read_bytes(), markup=suffix in (".html", ".htm"))
     if suffix in (".html", ".htm"):
         title, text = html_text(raw)
         return title or path.stem, text

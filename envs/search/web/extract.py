@@ -1,5 +1,6 @@
 """A fetched page as title and text."""
 
+from envs.search.charset import decoded
 from envs.search.document import clean
 from envs.search.pagetext import html_text
 
@@ -10,7 +11,7 @@ TEXT_TYPES = _HTML | {"application/json"}
 
 def extract(url: str, media_type: str, charset: str | None, body: bytes) -> tuple[str, str]:
     """(title, text). May raise anything, run for hours or take down the process: see `envs.search.web.reader`."""
-    words = _decoded(body, charset)
+    words = decoded(body, charset, markup=media_type in _HTML)
     if media_type not in _HTML:
         return "", clean(words)
     import trafilatura  # takes half a second, and most processes never read a web page
@@ -20,10 +21,3 @@ def extract(url: str, media_type: str, charset: str | None, body: bytes) -> tupl
         words, url=url, include_comments=False, include_tables=True, favor_recall=True, deduplicate=False
     )
     return clean(title), clean(main or everything)
-
-
-def _decoded(body: bytes, charset: str | None) -> str:
-    try:
-        return body.decode(charset or "utf-8", "replace")
-    except (LookupError, UnicodeError):  # a charset that nobody knows, or one that is none (`idna`, `undefined`)
-        return body.decode("utf-8", "replace")
