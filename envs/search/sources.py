@@ -5,7 +5,9 @@ Owns finding the files, reading rows, and naming the file, line and field where 
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -37,13 +39,18 @@ class Source:
 
     def count(self) -> int:
         """Documents in it, counted without parsing them."""
-        return sum(_format(path).count(path) for path in self.files)
+        total = 0
+        for path in self.files:
+            with _sound(path):
+                total += _format(path).count(path)
+        return total
 
     def read(self) -> Iterator[tuple[int, Document]]:
         """(place, document). Raises `CorpusError` at the first row that is wrong."""
+        wanted = tuple(self.columns.get(f, f) for f in FIELDS)
         for number, path in enumerate(self.files):
             base = number << _ROW_BITS
-            for row, values in _format(path).rows(path, self.root):
+            for row, values in _sound_rows(path, self.root, wanted):
                 yield base | row, self._document(values, path, row)
 
     def place(self, place: int) -> str:
@@ -99,7 +106,8 @@ def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
 
 def _passed_over(path: Path) -> bool:
     """Hidden files, and what the `datasets` library caches beside a saved data set."""
-    return any(part.startswith(".") for part in path.parts) or path.name.startswith("cache-")
+    cached = path.name.startswith("cache-") and path.suffix == ".arrow"
+    return cached or any(part.startswith(".") for part in path.parts)
 
 
 def _is_rows(path: Path) -> bool:
@@ -126,8 +134,8 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 class _Format:
     unit: str
     count: Callable[[Path], int]
-    rows: Callable[[Path, Path], Rows]
-    """(file, the source's root)."""
+    rows: Callable[[Path, Path, tuple[str, ...]], Rows]
+    """(file, the source's root, the columns of `FIELDS`)."""
 
 
 def _format(path: Path) -> _Format:
@@ -139,8 +147,21 @@ def _format(path: Path) -> _Format:
     return _PAGE if suffix in SUFFIXES else _JSONL
 
 
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as e:
+        raise CorpusError(f"{path}: damaged, or not what its name says: {e}") from None
+
+
+def _sound_rows(path: Path, root: Path, wanted: tuple[str, ...]) -> Rows:
+    with _sound(path):
+        yield from _format(path).rows(path, root, wanted)
+
+
 def _open_lines(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _count_lines(path: Path) -> int:
@@ -148,7 +169,7 @@ def _count_lines(path: Path) -> int:
         return sum(1 for line in lines if not line.isspace())
 
 
-def _jsonl_rows(path: Path, _root: Path) -> Rows:
+def _jsonl_rows(path: Path, _root: Path, _wanted: tuple[str, ...]) -> Rows:
     with _open_lines(path) as lines:
         for number, line in enumerate(lines, 1):
             if line.isspace():
@@ -177,10 +198,18 @@ def _batches(batches: Iterator[pa.RecordBatch]) -> Rows:
             yield number, row
 
 
-def _parquet_rows(path: Path, _root: Path) -> Rows:
+def _of_use(names: Sequence[str], wanted: tuple[str, ...]) -> list[str]:
+    """The columns to read: no others, which may be large or hold what Python has no value for. All where one is
+    lacking, so that the error can name them."""
+    lacking = set(wanted[: len(_REQUIRED)]).difference(names)
+    return [name for name in names if lacking or name in wanted]
+
+
+def _parquet_rows(path: Path, _root: Path, wanted: tuple[str, ...]) -> Rows:
     try:
         with pq.ParquetFile(path) as file:
-            yield from _batches(file.iter_batches(batch_size=4096))
+            columns = _of_use(file.schema_arrow.names, wanted)
+            yield from _batches(file.iter_batches(batch_size=4096, columns=columns))
     except pa.ArrowInvalid as e:
         raise CorpusError(f"{path.name}: not a Parquet file: {e}") from None
 
@@ -192,20 +221,29 @@ def _parquet_count(path: Path) -> int:
         raise CorpusError(f"{path.name}: not a Parquet file: {e}") from None
 
 
-def _arrow_rows(path: Path, _root: Path) -> Rows:
+def _arrow_rows(path: Path, _root: Path, wanted: tuple[str, ...]) -> Rows:
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            yield from _batches(stream)
+            columns = _of_use(stream.schema.names, wanted)
+            yield from _batches(batch.select(columns) for batch in stream)
     except pa.ArrowInvalid as e:
         raise CorpusError(f"{path.name}: not an Arrow stream as `save_to_disk` writes it: {e}") from None
 
 
-def _page_rows(path: Path, root: Path) -> Rows:
+def _arrow_count(path: Path) -> int:
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            return sum(batch.num_rows for batch in stream)
+    except pa.ArrowInvalid as e:
+        raise CorpusError(f"{path.name}: not an Arrow stream as `save_to_disk` writes it: {e}") from None
+
+
+def _page_rows(path: Path, root: Path, _wanted: tuple[str, ...]) -> Rows:
     title, text = read_page(path)
     yield 0, {"id": path.relative_to(root).as_posix(), "title": title, "text": text}
 
 
 _JSONL = _Format("line", _count_lines, _jsonl_rows)
 _PARQUET = _Format("row", _parquet_count, _parquet_rows)
-_ARROW = _Format("row", lambda path: sum(1 for _ in _arrow_rows(path, path)), _arrow_rows)
+_ARROW = _Format("row", _arrow_count, _arrow_rows)
 _PAGE = _Format("file", lambda _path: 1, _page_rows)

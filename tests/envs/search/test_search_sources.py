@@ -77,6 +77,62 @@ def test_a_folder_of_pages_takes_titles_from_the_pages(tmp_path: Path) -> None:
     ]
 
 
+def test_only_what_the_datasets_library_caches_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "cache-control.md").write_text("# Cache control")
+    assert [d.id for d in documents(tmp_path)] == ["cache-control.md"]
+    saved = datasets.Dataset.from_list([d._asdict() for d in DOCUMENTS])
+    saved.save_to_disk(str(tmp_path / "saved"))
+    shard = next((tmp_path / "saved").glob("data-*.arrow"))
+    shard.with_name("cache-0123456789abcdef.arrow").write_bytes(shard.read_bytes())
+    assert documents(tmp_path / "saved") == DOCUMENTS
+
+
+def test_columns_that_are_no_ones_are_not_read(tmp_path: Path) -> None:
+    """Their values may be none that Python can hold."""
+    texts = {name: pa.array([row[name] for row in ROWS]) for name in ("title", "text")}
+    table = pa.table({"id": pa.array(["a", "7"]), **texts, "when": pa.array([2**62, 0], pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "c.parquet")
+    with pa.ipc.new_stream(str(tmp_path / "c.arrow"), table.schema) as sink:
+        sink.write_table(table)
+    for name in ("c.parquet", "c.arrow"):
+        assert [d.id for d in documents(tmp_path / name)] == ["a", "7"]
+    pq.write_table(table.drop_columns(["title", "when"]), tmp_path / "less.parquet")
+    with pytest.raises(CorpusError, match=r"row 1: field 'title' is missing; the row has: id, text"):
+        documents(tmp_path / "less.parquet")
+
+
+def spoilt(good: bytes) -> bytes:
+    """With every seventh byte of its middle changed."""
+    bad = bytearray(good)
+    for at in range(len(bad) // 4, len(bad) // 2, 7):
+        bad[at] ^= 0x55
+    return bytes(bad)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "title": "t", "text": f"text {n * 7919 % 1000} of {n}"} for n in range(3000)]
+    packed = gzip.compress(b"\n".join(orjson.dumps(row) for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "good.parquet", compression="snappy")
+    with pa.ipc.new_stream(str(tmp_path / "good.arrow"), pa.Table.from_pylist(rows).schema) as sink:
+        sink.write_table(pa.Table.from_pylist(rows))
+    bad_text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+    pq.write_table(pa.table({"id": ["a"], "title": ["t"], "text": bad_text}), tmp_path / "text.parquet")
+    for name, body in {
+        "cut.jsonl.gz": packed[:-6],
+        "spoilt.jsonl.gz": spoilt(packed),
+        "plain.jsonl.gz": b'{"id": "a"}',
+        "spoilt.parquet": spoilt((tmp_path / "good.parquet").read_bytes()),
+        "cut.arrow": (tmp_path / "good.arrow").read_bytes()[:-80],
+    }.items():
+        (tmp_path / name).write_bytes(body)
+        with pytest.raises(CorpusError, match=name):
+            documents(tmp_path / name)
+    with pytest.raises(CorpusError, match=r"text.parquet: damaged"):
+        documents(tmp_path / "text.parquet")
+    (tmp_path / "UPPER.JSONL.GZ").write_bytes(packed)
+    assert len(documents(tmp_path / "UPPER.JSONL.GZ")) == 3000
+
+
 @pytest.mark.parametrize(
     "broken", ["<p", "<title>never closed", "<<<>>>", "<style>gone", "", "<!doctype <a b='", "&#xffffff;"]
 )
