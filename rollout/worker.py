@@ -4,12 +4,13 @@ The agent loop is `rollout.loop`; what a rollout is handed and what becomes of i
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from envs.environment import Environment
-from envs.errors import SandboxError, TrajcError
+from envs.errors import EnvironmentFailure, SandboxError, TrajcError, boundary
 from envs.score import Score
 from rollout.admission import Admission
 from rollout.adoption import take_up
@@ -26,6 +27,8 @@ from rollout.runs import Claim, Work
 from rollout.store import Store
 from rollout.together import Together
 from rollout.trajectory import Mark, Trajectory
+
+log = logging.getLogger(__name__)
 
 SCORING_ATTEMPTS = 3
 """A sandbox that breaks while it scores costs a new one, not the whole rollout again."""
@@ -73,6 +76,10 @@ class RolloutHandler:
                 words = f"{e}; {len(earlier.turns)} model calls were paid again"
                 earlier, marks = Earlier(), (Mark(kind="restarted", words=words, at_call=e.turn),)
                 await asyncio.to_thread(self.forget, claim.job, claim.attempt)
+            except Exception as e:  # a journal that cannot be written, a fault of ours: what there is of it is kept
+                log.exception("%s attempt %d broke", claim.job, claim.attempt)
+                words = f"{type(e).__name__}: {e}"
+                return Broken("environment_error", words, record.freeze(failure="environment_error", error=words))
             else:
                 return await self.scored(environment, trajectory, work)
 
@@ -132,7 +139,8 @@ class RolloutHandler:
         for left in reversed(range(SCORING_ATTEMPTS)):
             try:
                 async with self.admission.scoring:
-                    score = await environment.score(work.task, work.reference, trajectory.submission)
+                    with boundary(EnvironmentFailure, environment.name):
+                        score = await environment.score(work.task, work.reference, trajectory.submission)
                 return Done(trajectory, score, then=done)
             except asyncio.CancelledError:
                 return Stopped(trajectory)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from envs.task import Reference, Task
 from rollout.accounts import Accounts
 from rollout.admission import Admission
 from rollout.engine import Engine, Timing
+from rollout.journal import FolderJournal, FolderJournals
 from rollout.model import ModelError
 from rollout.runs import RunSpec, TaskRow
 from rollout.scripted import ScriptedModel, call, say
@@ -31,10 +33,19 @@ def task(name: str = "t", answer: str | None = "submitted", environment: str = "
     return TaskRow(Task(id=name, environment=environment, question=name), reference)
 
 
-async def run(store: Store, environment: Any, script: Any, rows: list[TaskRow], **spec: Any) -> str:
+async def run(
+    store: Store,
+    environment: Any,
+    script: Any,
+    rows: list[TaskRow],
+    journals: FolderJournals | None = None,
+    **spec: Any,
+) -> str:
     """Queue the rows, work until nothing is queued, and give the run's id."""
     model = script if isinstance(script, ScriptedModel) else ScriptedModel(script)
-    handler = RolloutHandler(store, {environment.name: environment}, lambda _: model, admission=Admission(starting=2))
+    handler = RolloutHandler(
+        store, {environment.name: environment}, lambda _: model, admission=Admission(starting=2), journals=journals
+    )
     engine = Engine(store, {"rollout": handler}, "w", {"rollout": 8}, Timing(lease=0.6, poll=0.05, grace=5))
     wanted = RunSpec.model_validate(
         {"environment": rows[0].task.environment, "model": "parrot", "max_attempts": 1} | spec
@@ -127,3 +138,30 @@ async def test_no_more_sessions_start_at_once_than_are_admitted(store: Store, ec
     echo.start = slow
     id = await run(store, echo, SUBMIT, [task(str(i)) for i in range(8)])
     assert (most, store.accounts(id)) == (2, Accounts(submitted=8, succeeded=8))
+
+
+async def test_a_scorer_that_breaks_costs_no_trajectory(store: Store, echo: Any) -> None:
+    id = await run(store, echo, SUBMIT, [TaskRow(task().task, Reference(data={}))])
+    (rollout,) = store.rollouts(run=id).items
+    assert (rollout.failure, rollout.error) == ("environment_error", "scoring: echo: KeyError: 'answer'")
+    (row,) = store.trajectories(runs=[id], partial=True).items
+    assert (row.id, row.turns) == (rollout.trajectory, 2)
+
+
+class FullDisk(FolderJournals):
+    """No journal finds room."""
+
+    def open(self, rollout: str, attempt: int) -> FolderJournal:  # noqa: ARG002
+        return FolderJournal(Path("/dev/full"))
+
+
+async def test_a_journal_that_cannot_be_written_costs_no_trajectory(store: Store, echo: Any, tmp_path: Path) -> None:
+    id = await run(store, echo, SUBMIT, [task()], journals=FullDisk(tmp_path))
+    (rollout,) = store.rollouts(run=id).items
+    assert (rollout.failure, rollout.error) == (
+        "environment_error",
+        "OSError: [Errno 28] No space left on device",
+    )
+    (row,) = store.trajectories(runs=[id], partial=True).items
+    assert (row.id, row.turns) == (rollout.trajectory, 1)
+    assert [log[-1] for log in echo.logs] == ["closed"]
