@@ -46,6 +46,13 @@ class StepClock:
         return before is not None and abs(offset - before) > self._tolerance
 
 
+def stays(error: Exception) -> bool:
+    """Whether the database would say the same again: of what was to be written, and not of how it is itself."""
+    if isinstance(error, sa.exc.DBAPIError):
+        return isinstance(error, sa.exc.DataError | sa.exc.IntegrityError)
+    return isinstance(error, sa.exc.StatementError) or not isinstance(error, sa.exc.SQLAlchemyError)
+
+
 class NotFound(LookupError):
     """Names what was asked for and, where they are few, what there is."""
 

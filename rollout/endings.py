@@ -4,6 +4,7 @@ Many that end at about the same time are written in one transaction, which costs
 one of its own would.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from rollout.store_runs import Runs
 from rollout.store_trajectories import Kept, Trajectories
 from rollout.trajectory import Trajectory
 
+log = logging.getLogger(__name__)
+WORDS = 1000
+"""Characters of an error that a failure repeats."""
+
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 """The database does not answer: no one of many endings is to blame."""
 
@@ -39,6 +44,15 @@ class Ending:
     failure: FailureClass | None = None
     words: str = ""
     permanent: bool = False
+
+
+def unkept(claim: Claim, error: Exception) -> Ending:
+    """In place of an ending that cannot be stored: a failure with words, and not a worker that is lost with it again
+    and again."""
+    log.error("%s attempt %d: its result could not be kept", claim.job, claim.attempt, exc_info=error)
+    cause = getattr(error, "orig", None) or error  # the rest of its words would be the statement and its rows
+    words = f"its result could not be kept: {type(cause).__name__}: {cause}"
+    return Ending(claim, "failed", failure="environment_error", words=words[:WORDS])
 
 
 @dataclass

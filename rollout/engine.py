@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from envs.errors import FailureClass, TrajcError
 from envs.score import Score
-from rollout.database import StepClock
-from rollout.endings import Ending
+from rollout.database import stays
+from rollout.endings import Ending, unkept
+from rollout.heartbeat import Heartbeat
 from rollout.runs import Applied, Claim, JobKind
 from rollout.store import Store
 from rollout.together import Together
@@ -108,9 +109,10 @@ class Engine:
         self.timing = timing
         self.carried = carried
         self._monotonic = monotonic
-        self._clock = StepClock(monotonic, timing.lease / 3)
+        self._heart = Heartbeat(store, timing.lease, monotonic)
         self._running: dict[Claim, asyncio.Task[None]] = {}
-        self._gone: dict[Claim, Literal["cancelled", "lost", "stopping"]] = {}
+        self._gone: dict[Claim, Literal["cancelled", "lost", "stopping", "done"]] = {}
+        """Whose work is not to be cut off (any more), and why."""
         self._claiming: Counter[JobKind] = Counter()
         """Places held for claims that are under way."""
         self._waiting = 0
@@ -121,6 +123,8 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
+        # Of its own: behind the results of many jobs that end at once, leases would run out.
+        self._heart_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeat")
         self._end_together: Together[_Told, Applied] = Together(self._end_now, self._threads)
 
     @property
@@ -189,6 +193,7 @@ class Engine:
                 await asyncio.wait(self._running.values(), timeout=self.timing.close)
             await self._end_together.idle(self.timing.close)
             self._threads.shutdown(wait=False)
+            self._heart_thread.shutdown(wait=False)
 
     def _look(self) -> None:
         self._dry.clear()
@@ -249,6 +254,7 @@ class Engine:
         """One job from its start to what the store says of its end. Never raises."""
         try:
             outcome = await self._outcome(claim)
+            self._gone.setdefault(claim, "done")  # from here on the store decides what it counts for
             applied = await self._tell(claim, outcome)
             if applied != "applied":
                 log.info("%s attempt %d: result not taken, %s", claim.job, claim.attempt, applied)
@@ -279,12 +285,16 @@ class Engine:
         pause = 0.1
         ending = await self._ending(claim, outcome)
         then = outcome.then if isinstance(outcome, Done) and ending.outcome == "succeeded" else None
+        refused: Ending | None = None
         while True:
             try:
                 return await self._end_together((ending, then))
-            except SQLAlchemyError as e:
-                if time.monotonic() > give_up:
+            except Exception as e:
+                if time.monotonic() > give_up or ending is refused:
                     raise
+                if stays(e):
+                    ending, then = (refused := unkept(claim, e)), None
+                    continue
                 log.warning("%s: the store does not take its result, trying again: %s", claim.job, e)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
@@ -301,10 +311,8 @@ class Engine:
                 ending = Ending(claim, "released")
         try:
             return ending if trajectory is None else replace(ending, kept=await self._call(self.store.keep, trajectory))
-        except OSError as e:
-            log.exception("%s: its trajectory could not be kept", claim.job)
-            words = f"the trajectory could not be kept: {e}"
-            return Ending(claim, "failed", failure="environment_error", words=words)
+        except Exception as e:
+            return unkept(claim, e)
 
     def _end_now(self, asked: Sequence[_Told]) -> list[Applied | Exception]:
         told = self.store.end([ending for ending, _ in asked])
@@ -318,21 +326,15 @@ class Engine:
         while True:
             await asyncio.sleep(self.timing.lease / 3)
             try:
-                gone = await self._call(self._beat_now, tuple(self._running))
+                beating = asyncio.get_running_loop().run_in_executor(
+                    self._heart_thread, self._heart.beat, tuple(self._running)
+                )
+                gone = await beating
             except SQLAlchemyError as e:
                 log.error("worker %s cannot renew its leases, trying again: %s", self.worker, e)
                 continue
             for claim, why in gone.items():
                 self._end(claim, why)
-
-    def _beat_now(self, claims: tuple[Claim, ...]) -> Mapping[Claim, Literal["cancelled", "lost"]]:
-        now = self.store.now()
-        if self._clock.stepped(now):
-            log.warning("the clock was set; every lease starts anew")
-            self.store.settle_clock(now, self.timing.lease)
-        gone = self.store.renew(claims, now, self.timing.lease)
-        self.store.reap_expired(now)
-        return gone
 
     def _end(self, claim: Claim, why: Literal["cancelled", "lost", "stopping"]) -> None:
         task = self._running.get(claim)

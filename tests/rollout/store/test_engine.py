@@ -2,17 +2,24 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from envs.blobs import Blob
 from envs.errors import FailureClass, SandboxError
+from envs.score import Submission
 from rollout.accounts import Accounts
+from rollout.blobs import FolderBlobs
 from rollout.engine import Broken, Done, Engine, Outcome, Stopped, Timing
 from rollout.runs import Claim
 from rollout.store import Store
+from rollout.trajectory import Usage
 
 QUICK = Timing(lease=0.6, poll=0.05, grace=0.1, close=1.0)
 
@@ -232,3 +239,107 @@ async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str,
             await until(lambda: store.run(run.id).finished is not None)
         assert [claim.attempt for claim in handler.started] == [1, 1, 1]
         assert store.accounts(run.id) == Accounts(submitted=3, succeeded=3)
+
+
+class SlowBlobs(FolderBlobs):
+    """Takes its time for each blob."""
+
+    def __init__(self, root: Path, seconds: float) -> None:
+        super().__init__(root, fsync=False)
+        self.seconds = seconds
+        self.puts = 0
+
+    def put(self, data: bytes, media_type: str = "text/plain", encoding: str | None = "utf-8") -> Blob:
+        self.puts += 1
+        time.sleep(self.seconds)
+        return super().put(data, media_type, encoding)
+
+
+@pytest.mark.parametrize("ends", ["stopped", "cancelled"])
+async def test_a_result_that_is_being_written_is_not_cut_off(url: str, tmp_path: Path, kit: Any, ends: str) -> None:
+    blobs = SlowBlobs(tmp_path / "slow", 0.5)
+    with Store.open(url, blobs) as store:
+
+        async def act(claim: Claim) -> Outcome:
+            return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)
+
+        run = store.create_run(kit.spec, kit.rows(1))
+        timing = Timing(lease=30 if ends == "stopped" else 0.3, poll=0.05, grace=0.1, close=5)
+        async with working(engine(store, Plays(act), timing=timing)) as at_work:
+            await until(lambda: blobs.puts > 0)
+            if ends == "cancelled":
+                await asyncio.to_thread(store.cancel, run.id)
+                await until(lambda: at_work.running == 0)
+        kept = store.trajectories(runs=[run.id], partial=None).items
+        if ends == "cancelled":
+            assert store.accounts(run.id) == Accounts(submitted=1, cancelled=1)
+            assert [row.partial for row in kept] == [True]
+        else:
+            assert store.accounts(run.id) == Accounts(submitted=1, succeeded=1)
+            assert [row.partial for row in kept] == [False]
+
+
+async def test_many_results_to_write_keep_no_lease_from_being_renewed(url: str, tmp_path: Path, kit: Any) -> None:
+    blobs = SlowBlobs(tmp_path / "slow", 0.3)
+    with Store.open(url, blobs) as store, Store.open(url, blobs) as other:
+
+        async def act(claim: Claim) -> Outcome:
+            return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)
+
+        run = store.create_run(kit.spec, kit.rows(16))
+        handler = Plays(act)
+        async with working(engine(store, handler, n=16)), working(engine(other, handler, n=0, worker="w2")):
+            await until(lambda: store.run(run.id).finished is not None)
+        assert store.accounts(run.id) == Accounts(submitted=16, succeeded=16)
+        assert [claim.attempt for claim in handler.started] == [1] * 16
+
+
+async def test_a_database_that_was_away_for_longer_than_a_lease_takes_no_rollout_from_a_live_worker(
+    url: str, blobs: Any, kit: Any
+) -> None:
+    with Store.open(url, blobs) as store, Store.open(url, blobs) as second, Store.open(url, blobs) as third:
+        done = asyncio.Event()
+
+        async def act(_: Claim) -> Outcome:
+            await done.wait()
+            return Done()
+
+        def away(seconds: float) -> None:
+            with third.write() as c:
+                if not third.sqlite:
+                    c.execute(sa.text("lock table jobs in exclusive mode"))
+                time.sleep(seconds)
+
+        run = store.create_run(kit.spec, kit.rows(4))
+        handler = Plays(act)
+        async with working(engine(store, handler, n=2)), working(engine(second, handler, n=2, worker="w2")):
+            await until(lambda: len(handler.started) == 4)
+            await asyncio.to_thread(away, 1.5)
+            await asyncio.sleep(2 * QUICK.lease)
+            done.set()
+            await until(lambda: store.run(run.id).finished is not None)
+        assert [claim.attempt for claim in handler.started] == [1] * 4
+        assert store.accounts(run.id) == Accounts(submitted=4, succeeded=4)
+
+
+@pytest.mark.parametrize("what", ["text that is none", "a count that no database holds", "a score that is no number"])
+async def test_a_result_that_cannot_be_kept_fails_with_words_and_loses_no_worker(
+    store: Store, kit: Any, what: str
+) -> None:
+    def made(claim: Claim) -> Done:
+        whole, score = kit.trajectory(store, claim), kit.right
+        if what == "text that is none":
+            return Done(whole.model_copy(update={"submission": Submission(kind="text", text="\udcff")}), score)
+        if what == "a count that no database holds":
+            call = whole.calls[0].model_copy(update={"usage": Usage(prompt_tokens=10**30)})
+            return Done(whole.model_copy(update={"calls": (call,)}), score)
+        return Done(whole, score.model_copy(update={"value": None}))
+
+    async def act(claim: Claim) -> Outcome:
+        return await asyncio.to_thread(made, claim)
+
+    run = store.create_run(kit.spec.model_copy(update={"max_attempts": 1}), kit.rows(1))
+    async with working(engine(store, Plays(act))):
+        await until(lambda: store.run(run.id).finished is not None)
+    assert store.accounts(run.id) == Accounts(submitted=1, failed={"environment_error": 1})
+    assert "its result could not be kept: " in store.rollouts(run=run.id).items[0].error
