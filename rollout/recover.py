@@ -77,7 +77,7 @@ def _hermes(content: str) -> list[Found]:
         position = closing.end()
         arguments = call.get("arguments", call.get("parameters", {}))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        found.append(Found(opening.start(), position, call["name"], text))
+        found.append(Found(opening.start(), position, _plain(call["name"]), _plain(text)))
     return found
 
 
@@ -91,8 +91,13 @@ def _xml(content: str, properties: dict[str, dict[str, Any]]) -> list[Found]:
             position = parameter.end()
         if position == len(body):
             text = json.dumps(arguments, ensure_ascii=False)
-            found.append(Found(match.start(), match.end(), match["name"], text))
+            found.append(Found(match.start(), match.end(), match["name"], _plain(text)))
     return found
+
+
+def _plain(text: str) -> str:
+    """Text that UTF-8 can carry: half an emoji, which JSON may escape alone, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _properties(tools: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -69,6 +69,17 @@ def test_newlines_inside_json_strings_are_forgiven() -> None:
 @pytest.mark.parametrize(
     "content",
     [
+        r'<tool_call>{"name": "search", "arguments": {"query": "a \ud83d"}}</tool_call>',
+        r'<tool_call>{"name": "search", "arguments": "{\"query\": \"a \ud83d\"}"}</tool_call>',
+    ],
+)
+def test_half_an_emoji_in_a_call_breaks_nothing(content: str) -> None:
+    assert found(content)[1] == [("search", {"query": "a ?"})]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
         '<tool_call>{"name": "search", "arguments": {"query": </tool_call>',
         '<tool_call>{"arguments": {"query": "a"}}</tool_call>',
         '<tool_call>{"name": "search"} and more</tool_call>',
