@@ -18,7 +18,7 @@ from yarl import URL
 from envs.retry_after import retry_after
 from rollout.answer import Answer, TransportError
 from rollout.model import Conversation, ModelRefused, Reply, TimeExceeded
-from rollout.reply import NoCompletion, failure, read_reply
+from rollout.reply import NoCompletion, failure, read_reply, server_words
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
 from rollout.transport import ConnectTimeout, Origin, Transport, header_safe
 
@@ -57,15 +57,16 @@ class ChatClient:
         self._origin = Origin(url.raw_host or "", url.port or 0, url.scheme == "https")
         beside = url.parent if url.name == "v1" else url
         self._metrics_path = (beside / "metrics").raw_path_qs
+        basic = b64encode(f"{user}:{password or ''}".encode()).decode() if user else ""
         self._headers = b"Host: %s\r\n%s" % (
             (url.host_port_subcomponent or "").encode(),
-            self._authorization(api_key, user, password),
+            self._authorization(api_key, basic),
         )
         self._post_head = b"POST %s HTTP/1.1\r\n%sContent-Type: application/json\r\n" % (
             (url / "chat/completions").raw_path_qs.encode(),
             self._headers,
         )
-        self._secrets = tuple(s.encode() for s in (api_key, password) if s)
+        self._secrets = tuple(s for s in (api_key, basic, password) if s)
         self._timeouts = timeouts
         self._backoff = backoff
         self._http = http
@@ -105,7 +106,7 @@ class ChatClient:
                 raise TimeExceeded(f"{self.endpoint}: the rollout's last {left:g} s ran out in this call") from None
             raise Trouble("timeout", f"{self.endpoint}: no answer in {total:g} s") from None
         except TransportError as e:
-            raise Trouble("connection", self._scrubbed(f"{self.endpoint}: {e}".encode()).decode()) from None
+            raise Trouble("connection", self._scrubbed(f"{self.endpoint}: {e}")) from None
         seconds, status = time.monotonic() - began, answer.status
         if status == 200:
             try:
@@ -113,7 +114,7 @@ class ChatClient:
             except NoCompletion as e:
                 status = e.status
         after = retry_after(answer.header(b"retry-after"), time.time())
-        raise failure(status, self._scrubbed(answer.body), self.endpoint, after) from None
+        raise failure(status, self._scrubbed(server_words(answer.body)), self.endpoint, after) from None
 
     async def _post(self, head: bytes, conversation: Conversation) -> Answer:
         whole = b"%sContent-Length: %d\r\n\r\n%s" % (self._post_head, body_size(head, conversation), head)
@@ -133,22 +134,20 @@ class ChatClient:
         except (TimeoutError, TransportError, UnicodeDecodeError):
             return None
 
-    def _authorization(self, api_key: str | None, user: str | None, password: str | None) -> bytes:
+    def _authorization(self, api_key: str | None, basic: str) -> bytes:
         """Raises `ModelRefused` for a key that no header can carry."""
         if api_key and not header_safe(api_key):
             raise ModelRefused(f"the API key of {self.endpoint} holds characters that no HTTP header can carry")
         if api_key:
             return f"Authorization: Bearer {api_key}\r\n".encode("latin-1")
-        if user:
-            return b"Authorization: Basic %s\r\n" % b64encode(f"{user}:{password or ''}".encode())
-        return b""
+        return f"Authorization: Basic {basic}\r\n".encode() if basic else b""
 
-    def _scrubbed(self, data: bytes) -> bytes:
-        """An error's words without credentials, which servers and proxies like to repeat. Never applied to
-        completions: a key may be an ordinary word."""
+    def _scrubbed(self, words: str) -> str:
+        """An error's words without credentials, which servers and proxies like to repeat: as words, since JSON has
+        many ways to write a key. Never applied to completions: a key may be an ordinary word."""
         for secret in self._secrets:
-            data = data.replace(secret, b"***")
-        return data
+            words = words.replace(secret, "***")
+        return words
 
 
 def addresses(base_url: str) -> tuple[str, URL]:

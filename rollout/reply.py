@@ -1,5 +1,6 @@
 """What a server's answer means: a completion, read leniently, or the failure that it stands for."""
 
+import json
 import re
 from typing import Any
 
@@ -12,6 +13,10 @@ from rollout.trajectory import ToolCall, Usage
 
 WORDS = 500
 """Characters of a server's message that an error repeats."""
+
+_NEVER = -9999.0
+"""What vLLM writes for the logprob of a token that could not have come."""
+_MOST_TOKENS = 1 << 40
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|context length of|model's context length"
@@ -29,9 +34,8 @@ class NoCompletion(Exception):
         self.status = status
 
 
-def failure(status: int, body: bytes, endpoint: str, after: float | None = None) -> Exception:
-    """What an answer other than a completion is to be raised as."""
-    words = server_words(body)
+def failure(status: int, words: str, endpoint: str, after: float | None = None) -> Exception:
+    """What an answer other than a completion is to be raised as; `words` are the server's."""
     told = f"{endpoint} answered {status}: {words[:WORDS]}"
     if status in (400, 413, 422, 500) and _TOO_LONG.search(words):
         return ContextLengthExceeded(told)
@@ -62,8 +66,8 @@ def server_words(body: bytes) -> str:
 def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: float) -> Reply:
     """A completion from the body of a 200. Raises `Trouble` or `NoCompletion`."""
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data = _parsed(body)
+    except (ValueError, RecursionError):
         raise Trouble("garbled", f"{endpoint} answered with {len(body)} bytes that are not JSON") from None
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     if choice is None:
@@ -101,6 +105,18 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
     )
 
 
+def _parsed(body: bytes) -> Any:
+    """JSON, and what servers send that is nearly so: half an emoji where a reply was cut (a lone surrogate, or bytes that
+    are no UTF-8), infinities among the logprobs. To ask again would be to pay again, for the like of it perhaps.
+    Raises `ValueError` or `RecursionError`."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body.decode("utf-8-sig", "replace")
+        loose = json.loads(text, strict=False, parse_constant={"-Infinity": _NEVER}.get)
+        return orjson.loads(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def _recovered(
     content: str | None, reasoning: str | None, conversation: Conversation
 ) -> tuple[str | None, str | None, tuple[ToolCall, ...]]:
@@ -120,8 +136,8 @@ def _recovered(
 def _raw(data: dict[str, Any], choice: dict[str, Any], body: bytes) -> str:
     """The body as text, less what a reply keeps in compact form: token ids, and logprobs without alternatives."""
     bulky = [(data, "prompt_token_ids"), (choice, "prompt_token_ids"), (choice, "token_ids")]
-    tokens = _dict(choice.get("logprobs")).get("content") or []
-    if tokens and not any(_dict(t).get("top_logprobs") for t in tokens):
+    tokens = _dict(choice.get("logprobs")).get("content")
+    if isinstance(tokens, list) and not any(_dict(t).get("top_logprobs") for t in tokens):
         bulky.append((choice, "logprobs"))
     present = [(holder, key) for holder, key in bulky if holder.get(key) is not None]
     if not present:
@@ -178,7 +194,7 @@ def _logprobs(logprobs: Any) -> tuple[float, ...] | None:
     tokens = _dict(logprobs).get("content")
     if not isinstance(tokens, list):
         return None
-    return tuple(float(_dict(t).get("logprob") or 0.0) for t in tokens)
+    return tuple(_number(_dict(t).get("logprob")) for t in tokens)
 
 
 def _status(error: Any) -> int:
@@ -202,5 +218,10 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    """Of tokens; what cannot be one counts for nothing, or no sum of them could be kept."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < _MOST_TOKENS else 0

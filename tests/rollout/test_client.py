@@ -147,6 +147,37 @@ async def test_odd_messages_are_read(serve: Any, message: Any, content: str | No
     assert (reply.content, reply.reasoning) == (content, reasoning)
 
 
+@pytest.mark.parametrize(
+    ("body", "content", "logprobs"),
+    [
+        (rb'{"choices":[{"message":{"content":"hi \ud83d"}}]}', "hi ?", None),
+        (rb'{"choices":[{"message":{"content":"hi \ud83d\ude00 \ud83d"}}]}', "hi \U0001f600 ?", None),
+        (b'{"choices":[{"message":{"content":"hi \xf0\x9f"}}]}', "hi \ufffd", None),
+        (b'\xef\xbb\xbf{"choices":[{"message":{"content":"hi"}}]}', "hi", None),
+        (
+            b'{"choices":[{"message":{"content":"hi"},"logprobs":{"content":[{"logprob":-Infinity},{"logprob":NaN}]}}]}',
+            "hi",
+            (-9999.0, 0.0),
+        ),
+        (b'{"choices":[{"message":{"content":"hi"},"logprobs":{"content":[{"logprob":"?"}]}}]}', "hi", (0.0,)),
+        (b'{"choices":[{"message":{"content":"hi"},"logprobs":{"content":5}}]}', "hi", None),
+    ],
+)
+async def test_a_reply_that_is_nearly_json_is_not_paid_for_again(
+    serve: Any, body: bytes, content: str, logprobs: Any
+) -> None:
+    server = await serve(answer(body))
+    reply = await ask(server.base_url)
+    assert (reply.content, reply.logprobs, len(server.seen)) == (content, logprobs, 1)
+
+
+@pytest.mark.parametrize("tokens", [10**18, -5, "many", None, 1e300])
+async def test_a_count_of_tokens_that_cannot_be_one_counts_for_nothing(serve: Any, tokens: Any) -> None:
+    usage = {"prompt_tokens": tokens, "completion_tokens": 3}
+    server = await serve(answer({"choices": [{"message": {"content": "hi"}}], "usage": usage}))
+    assert (await ask(server.base_url)).usage == Usage(completion_tokens=3)
+
+
 async def test_odd_tool_calls_are_read(serve: Any) -> None:
     wanted = [
         {"id": "a", "function": {"name": "echo", "arguments": '{"x": 1}'}},
@@ -245,7 +276,8 @@ async def test_other_refusals_fail_at_once_without_the_key(serve: Any, status: i
 
 async def test_the_key_is_in_no_repr_log_or_error(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    server = await serve(answer(b"who is sk-secret and pass-word?", 500))
+    said = rb'{"message": "who is sk-secret, sk-\u0073ecret and pass-word? (Basic bWU6cGFzcy13b3Jk)"}'
+    server = await serve(answer(said, 500))
     base_url = server.base_url.replace("http://", "http://me:pass-word@")
     async with ChatClient(base_url, "m", api_key="sk-secret", backoff=QUICK) as client:
         with pytest.raises(ModelError) as e:
@@ -253,6 +285,7 @@ async def test_the_key_is_in_no_repr_log_or_error(serve: Any, caplog: pytest.Log
         told = repr(client) + repr(e.value) + caplog.text + client.endpoint
     assert "sk-secret" not in told
     assert "pass-word" not in told
+    assert "bWU6cGFzcy13b3Jk" not in told
     assert server.seen[0][0]["Authorization"] == "Bearer sk-secret"
 
 
