@@ -34,8 +34,9 @@ class Breaker:
     def succeeded(self) -> "Breaker":
         return self._with(0, 0, None, 0.0) if self.failures else self
 
-    def admits(self, now: float, in_flight: int) -> bool:
-        return self.opened is None or (now >= self.until and in_flight == 0)
+    def admits(self, now: float, trying: int) -> bool:
+        """`trying`: calls in flight that began since it opened."""
+        return self.opened is None or (now >= self.until and trying == 0)
 
     def _with(self, failures: int, openings: int, opened: float | None, until: float) -> "Breaker":
         return Breaker(self.threshold, self.cooldown, self.longest, failures, openings, opened, until)

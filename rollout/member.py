@@ -63,10 +63,13 @@ class Member:
         self.trimmed = 0.0
         """When a 429 last lowered the bound."""
         self.in_flight = self.requests = self.failures = self.prompt_tokens = self.completion_tokens = 0
+        self.left_behind = 0
+        """Calls in flight that began before the breaker opened: some may hang for as long as a timeout allows, and say
+        nothing of how the endpoint is now."""
         self.last_trouble = ""
 
     def admits(self, now: float) -> bool:
-        return now >= self.resting_until and self.breaker.admits(now, self.in_flight)
+        return now >= self.resting_until and self.breaker.admits(now, self.in_flight - self.left_behind)
 
     def has_room(self, now: float) -> bool:
         return self.admits(now) and self.in_flight < int(self.slots) and self.endpoint.gate.has_room
@@ -75,8 +78,11 @@ class Member:
         self.in_flight += 1
         self.endpoint.gate.enter()
 
-    def leave(self) -> None:
+    def leave(self, began: float) -> None:
+        """A call that began then has ended."""
         self.in_flight -= 1
+        if self.left_behind and self.breaker.opened is not None and began <= self.breaker.opened:
+            self.left_behind -= 1
         self.endpoint.gate.leave()
 
     def change(self, endpoint: Endpoint, client: ChatClient) -> None:
@@ -117,7 +123,10 @@ class Member:
         self.failures += 1
         self.last_trouble = str(trouble)
         if trouble.kind != "busy":
+            opened = self.breaker.opened
             self.breaker = self.breaker.failed(began, now)
+            if self.breaker.opened != opened:
+                self.left_behind = self.in_flight
             return
         self.resting_until = max(self.resting_until, now + (trouble.after or 0.0))
         if began >= self.trimmed:

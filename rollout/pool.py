@@ -166,11 +166,13 @@ class Pool:
             conversation.home = member.url
             return reply
         finally:
-            self._leave(member)
+            self._leave(member, began)
 
     def _troubled(self, member: Member, trouble: Trouble, began: float) -> Trouble | ModelError:
         """Note it, and what to raise: where another endpoint can take the call, nobody waits for this one."""
         now = self._clock()
+        if trouble.after is not None:  # a server may ask for a day, or write milliseconds
+            trouble.after = min(trouble.after, self._backoff.longest_after)
         member.troubled(trouble, began, now)
         if trouble.kind not in ("connection", "timeout"):
             self._answered = True
@@ -214,12 +216,12 @@ class Pool:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._leave(waiter.result())
+                self._leave(waiter.result(), self._clock())
             self._forget(waiter)
             raise
 
-    def _leave(self, member: Member) -> None:
-        member.leave()
+    def _leave(self, member: Member, began: float) -> None:
+        member.leave(began)
         self._dispatch()
 
     def _chosen(self, home: str | None) -> Member | None:

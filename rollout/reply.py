@@ -106,9 +106,9 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
 
 
 def _parsed(body: bytes) -> Any:
-    """JSON, and what servers send that is nearly so: half an emoji where a reply was cut (a lone surrogate, or bytes that
-    are no UTF-8), infinities among the logprobs. To ask again would be to pay again, for the like of it perhaps.
-    Raises `ValueError` or `RecursionError`."""
+    """JSON, and what servers send that is nearly so: half an emoji where a reply was cut (a lone surrogate, or
+    bytes that are no UTF-8), infinities among the logprobs. To ask again would be to pay again, perhaps for the like
+    of it. Raises `ValueError` or `RecursionError`."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

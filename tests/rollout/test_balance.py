@@ -52,7 +52,7 @@ def test_few_calls_say_little_about_pace() -> None:
 def test_a_breaker_opens_after_failures_in_a_row_and_each_time_for_longer() -> None:
     breaker = Breaker(threshold=2, cooldown=5.0, longest=12.0)
     one = breaker.failed(began=0, now=1)
-    assert one.admits(1, in_flight=9)
+    assert one.admits(1, trying=9)
     two = one.failed(began=0, now=2)
     assert (two.until, two.admits(6.9, 0), two.admits(7, 0), two.admits(7, 1)) == (7, False, True, False)
     again = two.failed(began=7, now=8)

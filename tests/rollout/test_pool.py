@@ -41,6 +41,12 @@ async def hang(_: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
+async def asked(server: Any, times: int) -> None:
+    async with asyncio.timeout(5):
+        while len(server.seen) < times:  # noqa: ASYNC110 - the server knows nothing of this
+            await asyncio.sleep(0.01)
+
+
 def talk(key: str = "r") -> Conversation:
     conversation = Conversation(key=key)
     conversation.append(Message(role="user", content=key))
@@ -281,3 +287,45 @@ async def test_keys_go_to_their_own_endpoint_only(serve: Any) -> None:
     assert [{h["Authorization"] for h, _ in s.seen} for s in servers] == [{"Bearer key-0"}, {"Bearer key-1"}]
     assert "key-0" not in repr(endpoints) + repr(pool.status())
     assert orjson.dumps(servers[0].seen[0][1]["model"]) == b'"m"'
+
+
+@pytest.mark.parametrize("after", ["86400", "Wed, 21 Oct 2099 07:28:00 GMT"])
+async def test_an_absurd_retry_after_does_not_take_an_endpoint_out_for_good(serve: Any, after: str) -> None:
+    server = await serve(refusing(429, **{"Retry-After": after}), answering())
+    backoff = Backoff(attempts=4, base=0.01, cap=0.02, longest_after=0.1)
+    async with Transport() as http, pool_of(http, server, backoff=backoff) as pool:
+        assert (await pool.complete(talk(), {})).content == "hi"
+
+
+async def test_a_call_that_hangs_does_not_keep_a_recovered_endpoint_from_being_tried(serve: Any) -> None:
+    """As after a host that went away without a word: its connections never end, its new self answers."""
+    server = await serve(hang, refusing(500), refusing(500), answering())
+    async with Transport() as http, pool_of(http, server) as pool:
+        hung = asyncio.create_task(pool.complete(talk("hung"), {}))
+        await asked(server, 1)
+        assert (await pool.complete(talk("other"), {})).content == "hi"
+        hung.cancel()
+        await asyncio.wait([hung])
+        assert [(s.state, s.in_flight) for s in pool.status()] == [("well", 0)]
+
+
+async def test_one_call_alone_tries_an_endpoint_that_failed(serve: Any) -> None:
+    tried = asyncio.Event()
+
+    async def trying(_: web.Request) -> web.Response:
+        await tried.wait()
+        return web.json_response({"choices": [{"message": {"content": "hi"}}]})
+
+    server = await serve(hang, refusing(500), refusing(500), trying, answering())
+    async with Transport() as http, pool_of(http, server) as pool:
+        hung = asyncio.create_task(pool.complete(talk("hung"), {}))
+        await asked(server, 1)
+        others = [asyncio.create_task(pool.complete(talk(f"r{i}"), {})) for i in range(2)]
+        await asked(server, 4)
+        more = [asyncio.create_task(pool.complete(talk(f"m{i}"), {})) for i in range(3)]
+        await asyncio.sleep(0.1)
+        assert len(server.seen) == 4
+        tried.set()
+        assert {(await one).content for one in (*others, *more)} == {"hi"}
+        hung.cancel()
+        await asyncio.wait([hung])
