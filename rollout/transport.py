@@ -19,6 +19,14 @@ KEEP_SECONDS = 4.0
 """How long a connection may lie idle: less than the five seconds after which common servers close one, perhaps in the
 very moment that the next request is on its way."""
 RESOLVED_SECONDS = 10.0
+KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, name)
+]
+"""An answer may take many silent minutes. A host that went away meanwhile is noticed after two of them, and not after
+the two hours that systems begin with, nor at the end of the call's own time; and what forgets silent connections on the
+way (a NAT, a load balancer) hears of this one each minute."""
 
 
 class ConnectTimeout(TransportError):
@@ -132,7 +140,8 @@ class Transport:
                 error = e
                 continue
             if (sock := transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # an answer may take many silent minutes
+                for level, option, value in KEEPALIVE:
+                    sock.setsockopt(level, option, value)
             return connection
         raise error
 

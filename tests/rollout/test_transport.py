@@ -307,3 +307,19 @@ def test_a_header_carries_no_line_end() -> None:
         False,
         False,
     ]
+
+
+def timers_of(port: int) -> list[list[str]]:
+    """Of the connections to it: the timer that runs, and what is left of it in hundredths of a second."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5].split(":") for row in rows if row[2].endswith(f":{port:04X}")]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux tells of its timers")
+async def test_a_host_that_goes_away_while_it_is_asked_is_noticed_within_minutes(serve: Serve) -> None:
+    server = await serve(OK)
+    async with Transport() as http:
+        await http.ask(server.origin, [ASK], 1)
+        ((kind, hundredths),) = timers_of(server.origin.port)
+    assert kind == "02", "no keepalive timer runs"
+    assert int(hundredths, 16) <= 60 * 100
