@@ -18,7 +18,7 @@ from envs.swe.engine.owner import this_process
 from rollout.endpoints import EndpointEntry, EndpointState, share
 from rollout.gate import Gate
 from rollout.member import Endpoint, Status
-from rollout.model import Conversation, Model, ModelError, ModelUnauthorised, Reply
+from rollout.model import Conversation, Model, ModelError, ModelRefused, ModelUnauthorised, Reply
 from rollout.pool import Pool
 from rollout.runs import Work
 from rollout.store import Store
@@ -65,6 +65,7 @@ class Models:
         self._entries: tuple[EndpointEntry, ...] = ()
         self._others: tuple[EndpointState, ...] = ()
         self._told: list[EndpointState] = []
+        self._complaints: set[str] = set()
         self._http: Transport
 
     def __call__(self, work: Work) -> Model:
@@ -113,10 +114,19 @@ class Models:
             return
         self._told = states
         for key, pool in self._pools.items():
-            pool.become(self._endpoints(key))
+            try:
+                pool.become(self._endpoints(key))
+            except ModelRefused as e:
+                self._complain(str(e))
         for run, gate in self._runs.items():
             if run in hands:
                 gate.bound = share(gate.whole, {worker_name(): 1, **hands[run]}, worker_name())
+
+    def _complain(self, words: str) -> None:
+        """Once of each."""
+        if words not in self._complaints:
+            self._complaints.add(words)
+            log.error("%s; it is asked as it was before", words)
 
     async def close_idle(self) -> None:
         now = time.monotonic()

@@ -5,6 +5,8 @@ import logging
 import socket
 from collections.abc import Collection, Iterator
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from api.service import Service
 from envs.errors import SandboxError, TaskError
 from envs.swe.engine.engine import connect, disconnect, reap
@@ -36,6 +38,8 @@ async def reap_containers(service: Service) -> None:
                 log.warning("removed %d containers that no lease owned", removed)
         except SandboxError as e:
             log.debug("no containers reaped: %s", e)
+        except SQLAlchemyError as e:
+            log.warning("no containers reaped, trying again: the database does not say whose they are: %s", e)
         await asyncio.sleep(LEASES * service.settings.lease_seconds)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from api.compile_jobs import compile_claim
 from api.generation import GenerationHandler
 from api.models import IDLE_SECONDS, Models
@@ -116,11 +118,14 @@ async def beside(works: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterato
             await asyncio.wait(tasks)
 
 
-async def tidy(models: Models, rollouts: RolloutHandler | None) -> None:
+async def tidy(models: Models, rollouts: RolloutHandler | None, seconds: float = IDLE_SECONDS / 10) -> None:
     while True:
         if rollouts is not None:
-            await asyncio.to_thread(rollouts.sweep)
-        await asyncio.sleep(IDLE_SECONDS / 10)
+            try:
+                await asyncio.to_thread(rollouts.sweep)
+            except (SQLAlchemyError, OSError) as e:
+                log.warning("old journals are not removed, trying again: %s", e)
+        await asyncio.sleep(seconds)
         await models.close_idle()
 
 

@@ -64,7 +64,8 @@ class FolderJournals:
         found: dict[str, int] = {}
         for path in self.root.glob("*.jsonl"):
             rollout, _, attempt = path.stem.rpartition(".")
-            found[rollout] = max(int(attempt), found.get(rollout, 0))
+            if rollout and attempt.isdecimal():  # others are not ours
+                found[rollout] = max(int(attempt), found.get(rollout, 0))
         return found
 
     def _path(self, rollout: str, attempt: int) -> Path:

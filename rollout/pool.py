@@ -108,12 +108,19 @@ class Pool:
         self._dispatch()
 
     def become(self, endpoints: Iterable[Endpoint]) -> None:
-        """Have these endpoints and no others."""
+        """Have these endpoints and no others. Raises `ModelRefused`, when all is done, of one that cannot be had: it is
+        left as it was."""
         wanted = {addresses(endpoint.base_url)[0]: endpoint for endpoint in endpoints}
+        refused: ModelRefused | None = None
         for endpoint in wanted.values():
-            self.add(endpoint)
+            try:
+                self.add(endpoint)
+            except ModelRefused as e:
+                refused = e
         for url in [url for url in self._members if url not in wanted]:
             self.remove(url)
+        if refused is not None:
+            raise refused
 
     def remove(self, base_url: str) -> None:
         """Its calls in flight finish; its rollouts, and no others, go elsewhere. Raises `KeyError`."""
