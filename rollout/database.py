@@ -31,6 +31,11 @@ _CLOCK_SECONDS = 5.0
 EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
+def keepable(text: str) -> str:
+    """PostgreSQL keeps no NUL in a text."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 class StepClock:
     """Notices that a wall clock was set: it and a clock that only runs forward disagree on the time gone by."""
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from envs.errors import FailureClass
 from envs.score import Score
 from rollout import queue_sql
+from rollout.database import keepable
 from rollout.ids import trajectory_id
 from rollout.requeue import delay_after
 from rollout.runs import Applied, Claim, RunSpec
@@ -177,7 +178,7 @@ class Endings(Runs, Trajectories):
     ) -> str:
         """End the running attempt of `row`: its history, and where the job stands now. Returns that state."""
         values: dict[str, Any] = {"p_job": row.id, "owner": None, "lease_expires": None}
-        words = ending.words.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL in a text
+        words = keepable(ending.words)
         if ending.failure is not None:
             values |= self._after_failure(c, row, now, ending.failure, words, ending.permanent)
         elif ending.outcome == "succeeded":
@@ -228,7 +229,7 @@ class Endings(Runs, Trajectories):
             "ended": now,
             "outcome": outcome,
             "failure": failure,
-            "error": words,
+            "error": keepable(words),
             "trajectory_id": kept,
         }
         rows.attempts.append(values)

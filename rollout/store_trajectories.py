@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from envs.blobs import Blob
 from envs.score import Score
 from envs.task import Reference
-from rollout.database import NotFound
+from rollout.database import NotFound, keepable
 from rollout.runs import Candidate, Page, ScoreRow, TaskRow, TrajectoryRow
 from rollout.schema import references, scores, tasks, trajectories
 from rollout.store_part import chunked
@@ -176,7 +176,8 @@ class Trajectories(TaskSets):
         return str(row["id"])
 
     def _score_row(self, trajectory: str, score: Score, now: float) -> dict[str, Any]:
-        return {"id": self.new_id("sc"), "trajectory_id": trajectory, "created": now, **score.model_dump()}
+        told = score.model_dump() | {"words": keepable(score.words)}
+        return {"id": self.new_id("sc"), "trajectory_id": trajectory, "created": now, **told}
 
 
 _STRETCH = 200
@@ -236,7 +237,7 @@ def _row(trajectory: Trajectory, blob: Blob) -> dict[str, Any]:
         "size": blob.size,
         "task_hash": trajectory.task.hash,
         "task_id": trajectory.task.id,
-        "task_group": trajectory.task.group,
+        "task_group": keepable(trajectory.task.group),
         "environment": trajectory.task.environment,
         "model": trajectory.model,
         "stop": trajectory.stop,
