@@ -5,7 +5,8 @@ is made, so the death of every process costs at most the turn in flight; with `f
 workers on several machines the folder must be one that all of them see.
 
 Between the turns stand words about a session that may outlive its worker: how it stood after the turn (`standing`), or
-that it is being called (`calling`). The last of them counts, and only at the end of the file.
+that it is being called (`calling`). The last of them counts, and only at the end of the file. A rollout that started
+anew says so at the start of its file.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from rollout.packed import Turn, line_of, turn_of
+from rollout.trajectory import Mark
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Earlier:
     """How its session stands (`envs.adoption`); None where nobody can know."""
     former: Mapping[str, Any] | None = None
     """The last that was noted of how it stood: enough to remove it."""
+    marks: tuple[Mark, ...] = ()
+    """What the trajectory is to say of the attempts before that one."""
 
 
 class FolderJournals:
@@ -38,14 +42,15 @@ class FolderJournals:
         self.root = root
         self._sync = GroupedSync() if fsync else None
 
-    def open(self, rollout: str, attempt: int) -> "FolderJournal":
-        """The journal that this attempt writes. Closed by its `close`."""
+    def open(self, rollout: str, attempt: int, marks: tuple[Mark, ...] = ()) -> "FolderJournal":
+        """The journal that this attempt writes; `marks` are for every later attempt to say as well. Closed by its
+        `close`."""
         path = self._path(rollout, attempt)
         try:
-            return FolderJournal(path, self._sync)
+            return FolderJournal(path, self._sync, marks)
         except FileNotFoundError:
             self.root.mkdir(parents=True, exist_ok=True)
-            return FolderJournal(path, self._sync)
+            return FolderJournal(path, self._sync, marks)
 
     def earlier(self, rollout: str, attempt: int) -> Earlier:
         """What earlier attempts recorded: the longest of their journals, and among equals the latest."""
@@ -76,9 +81,11 @@ class FolderJournals:
 class FolderJournal:
     """A `Journal` in one file, from its start: an attempt that starts anew starts its journal anew."""
 
-    def __init__(self, path: Path, sync: "GroupedSync | None" = None) -> None:
+    def __init__(self, path: Path, sync: "GroupedSync | None" = None, marks: tuple[Mark, ...] = ()) -> None:
         self._file: BinaryIO = path.open("wb", buffering=0)
         self._sync = sync
+        for mark in marks:
+            self._write(orjson.dumps({"mark": mark.model_dump()}))
 
     async def turn(self, turn: Turn) -> None:
         self._write(turn.line or line_of(turn))
@@ -135,6 +142,7 @@ def read_journal(path: Path) -> Earlier:
     turns: list[Turn] = []
     standing: Mapping[str, Any] | None = None
     former: Mapping[str, Any] | None = None
+    marks: list[Mark] = []
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -145,6 +153,9 @@ def read_journal(path: Path) -> Earlier:
             if not line.endswith(b"\n"):
                 break
             value = orjson.loads(line)
+            if "mark" in value:
+                marks.append(Mark.model_validate(value["mark"]))
+                continue
             if "index" not in value:
                 standing = value.get("standing")
                 former = standing or former
@@ -155,7 +166,7 @@ def read_journal(path: Path) -> Earlier:
         if turn.index != len(turns):
             break
         turns.append(turn)
-    return Earlier(tuple(turns), standing, former)
+    return Earlier(tuple(turns), standing, former, tuple(marks))
 
 
 def _sync_all(handles: tuple[int, ...]) -> dict[int, OSError]:

@@ -63,9 +63,8 @@ class RolloutHandler:
             words = f"this worker has no environment {work.task.environment!r}; it has: {known}"
             return Broken("environment_error", words, permanent=True)
         earlier = await asyncio.to_thread(self.earlier, claim) if claim.attempt > 1 else Earlier()
-        marks: tuple[Mark, ...] = ()
         while True:
-            record = Record(work.task, identity(claim, work), work.spec.model, marks=marks)
+            record = Record(work.task, identity(claim, work), work.spec.model, marks=earlier.marks)
             try:
                 trajectory = await self.play(claim, work, environment, record, earlier)
             except asyncio.CancelledError:
@@ -74,7 +73,8 @@ class RolloutHandler:
                 return Broken(e.failure, str(e), record.freeze(failure=e.failure, error=str(e)), permanent=e.permanent)
             except Diverged as e:
                 words = f"{e}; {len(earlier.turns)} model calls were paid again"
-                earlier, marks = Earlier(), (Mark(kind="restarted", words=words, at_call=e.turn),)
+                anew = Mark(kind="restarted", words=words, at_call=e.turn)
+                earlier = Earlier(marks=(*earlier.marks, anew))
                 await asyncio.to_thread(self.forget, claim.job, claim.attempt)
             except Exception as e:  # a journal that cannot be written, a fault of ours: what there is of it is kept
                 log.exception("%s attempt %d broke", claim.job, claim.attempt)
@@ -91,7 +91,7 @@ class RolloutHandler:
         Raises `Diverged` where they cannot be repeated in that.
         """
         turns, model, owner = earlier.turns, self.models(work), self.owner(claim)
-        journal = None if self.journals is None else self.journals.open(claim.job, claim.attempt)
+        journal = None if self.journals is None else self.journals.open(claim.job, claim.attempt, record.marks)
         try:
             watch, mark = await take_up(environment, work.task, owner, earlier, journal or NoJournal())
             record.marks += () if mark is None else (mark,)

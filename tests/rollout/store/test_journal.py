@@ -131,6 +131,28 @@ async def test_a_world_that_answers_otherwise_starts_the_rollout_anew_and_says_s
     assert len(journals.earlier(done.trajectory.rollout, 99).turns) == len(SCRIPT)
 
 
+async def test_a_rollout_that_started_anew_still_says_so_after_another_worker_died(
+    store: Store, kit: Any, clock: Any, echo: Any, journals: FolderJournals
+) -> None:
+    store.create_run(kit.spec, kit.rows(1))
+    models = [CountingModel(3), CountingModel(2), CountingModel()]
+    handlers = [RolloutHandler(store, {"echo": echo}, lambda _, m=m: m, journals=journals) for m in models]  # type: ignore[misc]
+    await killed(handlers[0], claim(store), models[0])
+    path = next(journals.root.glob("*.1.jsonl"))
+    path.write_text(path.read_text().replace('"content":"two"', '"content":"tow"'))
+    clock.now += 61
+    store.reap_expired(clock.now)
+    await killed(handlers[1], claim(store), models[1])
+    clock.now += 61
+    store.reap_expired(clock.now)
+    done = await handlers[2](claim(store))
+    assert isinstance(done, Done)
+    assert done.trajectory is not None
+    assert [(mark.kind, mark.at_call) for mark in done.trajectory.marks] == [("restarted", 1), ("resumed", 2)]
+    assert done.trajectory.marks[0].words.endswith("; 3 model calls were paid again")
+    assert models[2].paid == len(SCRIPT) - 2
+
+
 @pytest.mark.parametrize(
     ("before", "now"),
     [

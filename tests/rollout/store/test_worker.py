@@ -18,6 +18,7 @@ from rollout.model import ModelError
 from rollout.runs import RunSpec, TaskRow
 from rollout.scripted import ScriptedModel, call, say
 from rollout.store import Store
+from rollout.trajectory import Mark
 from rollout.worker import RolloutHandler
 
 SUBMIT = [call("echo", {"text": "hello"}), call("submit")]
@@ -151,7 +152,7 @@ async def test_a_scorer_that_breaks_costs_no_trajectory(store: Store, echo: Any)
 class FullDisk(FolderJournals):
     """No journal finds room."""
 
-    def open(self, rollout: str, attempt: int) -> FolderJournal:  # noqa: ARG002
+    def open(self, rollout: str, attempt: int, marks: tuple[Mark, ...] = ()) -> FolderJournal:  # noqa: ARG002
         return FolderJournal(Path("/dev/full"))
 
 
