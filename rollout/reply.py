@@ -24,6 +24,9 @@ _TOO_LONG = re.compile(
     r"exceeded|maximum model length|prompt is too long|exceed context window|input token count .{0,40}exceeds",
     re.IGNORECASE,
 )
+_ASKED = re.compile(r"tokens' is too large: (\d+)|(\d+) in the completion")
+_BOUND = re.compile(r"maximum context length is (\d+)")
+"""Of the words of OpenAI's service, and of the vLLM releases that do not lower `max_tokens` by themselves."""
 
 
 class NoCompletion(Exception):
@@ -38,12 +41,18 @@ def failure(status: int, words: str, endpoint: str, after: float | None = None) 
     """What an answer other than a completion is to be raised as; `words` are the server's."""
     told = f"{endpoint} answered {status}: {words[:WORDS]}"
     if status in (400, 413, 422, 500) and _TOO_LONG.search(words):
-        return ContextLengthExceeded(told)
+        return ModelRefused(f"{told} (lower max_tokens)") if _asks_too_much(words) else ContextLengthExceeded(told)
     if status == 429:
         return Trouble("busy", told, after)
     if status >= 500 or status in (408, 425):
         return Trouble("server", told, after)
     return ModelUnauthorised(told) if status in (401, 403) else ModelRefused(told)
+
+
+def _asks_too_much(words: str) -> bool:
+    """Whether the reply alone may be longer than any context: no prompt is short enough, and no rollout is at fault."""
+    asked, bound = _ASKED.search(words), _BOUND.search(words)
+    return asked is not None and bound is not None and int(asked[1] or asked[2]) >= int(bound[1])
 
 
 def server_words(body: bytes) -> str:

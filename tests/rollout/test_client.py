@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from rollout.client import ChatClient, Timeouts
-from rollout.model import ContextLengthExceeded, Conversation, ModelError, TimeExceeded
+from rollout.model import ContextLengthExceeded, Conversation, ModelError, ModelRefused, TimeExceeded
 from rollout.retry import Backoff
 from rollout.trajectory import Message, ToolCall, Usage
 
@@ -311,6 +311,27 @@ async def test_a_prompt_refused_as_too_long_is_no_failure(serve: Any, status: in
     with pytest.raises(ContextLengthExceeded):
         await ask(server.base_url)
     assert len(server.seen) == 1
+
+
+VLLM = (
+    "'max_tokens' or 'max_completion_tokens' is too large: {}. This model's maximum context length is 8192 tokens and "
+    "your request has 100 input tokens ({} > 8192 - 100). (BadRequestError)"
+)
+OPENAI = (
+    "This model's maximum context length is 8192 tokens. However, you requested {} tokens (100 in the messages, {} in "
+    "the completion). Please reduce the length of the messages or completion."
+)
+
+
+@pytest.mark.parametrize("words", [VLLM, OPENAI])
+async def test_max_tokens_that_no_prompt_leaves_room_for_are_no_end_of_a_rollout(serve: Any, words: str) -> None:
+    """Otherwise each rollout of the run would end at once as `context_length`, and be scored."""
+    server = await serve(answer({"message": words.format(8192, 8192)}, 400))
+    with pytest.raises(ModelRefused, match="lower max_tokens"):
+        await ask(server.base_url)
+    server = await serve(answer({"message": words.format(8191, 8191)}, 400))
+    with pytest.raises(ContextLengthExceeded):
+        await ask(server.base_url)
 
 
 async def test_a_hung_endpoint_ends_in_model_error_and_holds_up_nobody_else(serve: Any) -> None:
