@@ -6,6 +6,7 @@ The service works so in embedded mode, and so does each worker process: the same
 import asyncio
 import gc
 import logging
+import resource
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ COLLECT_AFTER = (50_000, 20, 20)
 Thousands of rollouts in flight are a large and living heap: looking through it as often as Python does by itself
 costs a quarter of such a process's CPU. What is not in a cycle is freed at once all the same."""
 
+FILES = 1 << 16
+"""Each rollout has a journal and a connection or two open, and shells begin processes with 1,024 files."""
+
 Compiles = Callable[[Service, Claim], Coroutine[Any, Any, Outcome]]
 
 
@@ -57,6 +61,7 @@ async def at_work(
     `carried`: see `Engine`.
     """
     gc.set_threshold(*COLLECT_AFTER)
+    allow_files()
     settings = service.settings
     handlers: dict[JobKind, Handler] = {}
     async with AsyncExitStack() as stack:
@@ -101,6 +106,14 @@ async def at_work(
         finally:
             engine.stop()
             await asyncio.wait([working])
+
+
+def allow_files() -> None:
+    """As many open files as the system lets this process have, up to `FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What goes on beside the engine goes on through a database that is away and settings that are wrong for a while."""
 
 import asyncio
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from api.models import Models
 from api.service import Service, open_service
 from api.settings import Settings
-from api.work import tidy
+from api.work import at_work, tidy
 from rollout.endpoints import EndpointEntry
 from rollout.journal import FolderJournals
 from rollout.worker import RolloutHandler
@@ -56,3 +57,14 @@ async def test_a_key_that_no_header_can_carry_keeps_nobody_from_following_the_en
                 await models.exchange()
             assert [status.url for status in pool.status()] == [one, other]
     assert caplog.text.count("no HTTP header can carry") == 1
+
+
+async def test_a_process_that_works_may_open_more_files_than_a_shell_gives_it(service: Service) -> None:
+    """A journal and a connection for each of thousands of rollouts."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        async with at_work(service, {}):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(1 << 16, before[1]), before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
