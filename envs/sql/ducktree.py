@@ -39,7 +39,10 @@ def duck_tree(sql: str) -> DuckTree | None:
     """Raises `Unparsable` with DuckDB's words, or `Refused` where it is not exactly one query."""
     parser = _parser()
     quoted = sql.replace("'", "''")
-    tree = orjson.loads(parser.execute(f"EXECUTE serialized('{quoted}')").fetchone()[0])
+    try:
+        tree = orjson.loads(parser.execute(f"EXECUTE serialized('{quoted}')").fetchone()[0])
+    except orjson.JSONDecodeError as e:  # of one more level than it reads
+        raise Refused("this nests too deep: a long chain of signs nests as brackets do") from e
     if not tree["error"]:
         if len(tree["statements"]) != 1:
             raise Refused(f"one statement at a time: this holds {len(tree['statements'])}")

@@ -66,6 +66,13 @@ class Mending:
     mend: Callable[[str], str]
 
 
+class EngineBroken(Exception):
+    """A statement hit a fault of DuckDB's own, after which it may refuse every other statement in this process."""
+
+
+_ENDS = (duckdb.InternalException, duckdb.FatalException)
+
+
 class Engine:
     """Owns the connection; each statement gets a cursor of its own."""
 
@@ -94,7 +101,7 @@ class Engine:
 
     def run(self, ask: Ask) -> bytes:
         """The reply as JSON bytes (see `envs.sql.reply.Reply`). Raises nothing that a statement can cause, except
-        `MemoryError`."""
+        `MemoryError` and `EngineBroken`."""
         try:
             if ask.habits:
                 habit = answer_habit(ask.sql, self._manifest)
@@ -110,6 +117,8 @@ class Engine:
             return _failure("refused", str(e))
         except duckdb.OutOfMemoryException as e:
             raise MemoryError from e
+        except _ENDS as e:
+            raise EngineBroken from e
         except duckdb.Error as e:
             return _failure("error", self._words(e, ask.sql))
 
@@ -122,9 +131,10 @@ class Engine:
                 return self._checked_run(text, ask, verb, note=text if text != sql else "")
             except (Refused, duckdb.Error) as e:
                 faults.append(e)
-                if isinstance(e, (duckdb.InterruptException, duckdb.OutOfMemoryException)):
+                if isinstance(e, (duckdb.InterruptException, duckdb.OutOfMemoryException, *_ENDS)):
                     break
-        raise next((fault for fault in faults if not isinstance(fault, Unparsable)), faults[0])
+        ended = next((fault for fault in faults if isinstance(fault, _ENDS)), None)
+        raise ended or next((fault for fault in faults if not isinstance(fault, Unparsable)), faults[0])
 
     def _checked_run(self, sql: str, ask: Ask, verb: str, note: str) -> bytes:
         checked = self._guard.check(sql)

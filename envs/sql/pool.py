@@ -138,6 +138,7 @@ class Pool:
 
     def _run_once(self, message: bytes, wanted: tuple[str, str | None], limit: float, ticket: Ticket) -> Reply:
         renew = False
+        deadline = time.monotonic() + limit
         while True:
             worker = self._take(wanted, renew)
             with ticket.lock:
@@ -146,7 +147,7 @@ class Pool:
                     self._discard(worker)
                     return Failed("timeout", "the call was cancelled")
             try:
-                data = _ask(worker, message, limit)
+                data = _ask(worker, message, deadline - time.monotonic() if renew else limit)
             except TimeoutError:
                 self._discard(worker)
                 return Failed("timeout", f"the query did not end within {limit:g} seconds and was stopped")
@@ -161,7 +162,8 @@ class Pool:
                     ticket.worker = None
             self._give(worker, retire=data[:1] == b"\x01")
             reply = parse_reply(data[1:])
-            if isinstance(reply, Failed) and reply.kind == "memory" and worker.used and not renew:
+            in_time = time.monotonic() < deadline
+            if isinstance(reply, Failed) and reply.kind == "memory" and worker.used and not renew and in_time:
                 # What earlier statements left behind may have been in the way: what a query gets must not hang on that.
                 renew = True
                 continue

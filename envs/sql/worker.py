@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from envs.sql.engine import Ask, Engine
+from envs.sql.engine import Ask, Engine, EngineBroken
 from envs.sql.manifest import Manifest
 from envs.wire import receive, send
 
@@ -67,6 +67,9 @@ def _answer(engines: Engines, verb: bytes, message: dict[str, Any]) -> tuple[byt
         reply = engine.run(Ask(**message["ask"]))
     except MemoryError:
         return orjson.dumps({"ok": False, "kind": "memory", "words": "the query ran out of memory"}), True
+    except EngineBroken:
+        words = "the query hit a fault of the engine's own; ask in another way"
+        return orjson.dumps({"ok": False, "kind": "crashed", "words": words}), True
     except Exception as e:
         words = f"the statement could not be handled ({type(e).__name__})"
         return orjson.dumps({"ok": False, "kind": "error", "words": words}), True

@@ -275,6 +275,7 @@ APPETITE = (
     "SELECT max(len(l)) FROM (SELECT list(id) OVER (ORDER BY id) AS l FROM orders)",
     "SELECT count(*) FROM generate_series(TIMESTAMP '0001-01-01', TIMESTAMP '9999-01-01', INTERVAL '1 second')",
     "SELECT DATE '2024-01-01' + INTERVAL 9999999999 YEAR",
+    "SELECT reservoir_quantile(id, 0.5, 1000000000) FROM orders",
     "SELECT to_timestamp(1e308), make_date(999999999, 1, 1)",
     "SELECT approx_quantile(i, range(1, 100000)::FLOAT[]) FROM range(1000000) t(i)",
 )

@@ -102,6 +102,7 @@ REFUSED = {
     "SELECT * FROM other.customers": "there is no table 'other.customers'",
     "SELECT " + "x" * MAX_LENGTH: f"at most {MAX_LENGTH:,} characters",
     "SELECT " + "(" * (MAX_DEPTH + 1) + "1" + ")" * (MAX_DEPTH + 1): f"more than {MAX_DEPTH} deep",
+    "SELECT (SELECT 1)" + " + (SELECT 1)" * 500: "nests too deep",
     "SELECT " + "-" * 1 + " -" * MAX_DEPTH + "1": f"more than {MAX_DEPTH} deep",
 }
 

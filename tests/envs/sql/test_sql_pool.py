@@ -57,6 +57,18 @@ def test_a_statement_past_its_time_is_stopped_and_the_next_is_answered(own_pool:
     assert rows(own_pool, trap.database.path) == [[10_000]]
 
 
+def test_a_fault_of_the_engines_own_ends_its_worker_and_the_next_statement_is_answered(
+    own_pool: Pool, trap: Any
+) -> None:
+    """DuckDB refuses every statement after an internal error, whoever asks."""
+    rows(own_pool, trap.database.path)
+    first = workers(own_pool)
+    reply, _ = own_pool.run(trap.database.path, Ask("SELECT reservoir_quantile(id, 0.5, 1000000000) FROM orders"))
+    assert reply == Failed("crashed", "the query hit a fault of the engine's own; ask in another way")
+    assert rows(own_pool, trap.database.path) == [[10_000]]
+    assert workers(own_pool) != first
+
+
 def test_a_killed_worker_is_a_failed_statement_and_the_next_is_answered(own_pool: Pool, trap: Any) -> None:
     rows(own_pool, trap.database.path)
     (pid,) = workers(own_pool)
