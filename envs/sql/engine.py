@@ -114,7 +114,7 @@ class Engine:
                     return self._execute(checked, ask, f"SUMMARIZE {quoted(habit.relation.name)}")
             return self._first_that_runs(ask, "", ask.sql)
         except Refused as e:
-            return _failure("refused", str(e))
+            return _failure("refused", _cut(str(e)))
         except duckdb.OutOfMemoryException as e:
             raise MemoryError from e
         except _ENDS as e:
@@ -199,8 +199,7 @@ class Engine:
         if isinstance(error, duckdb.InterruptException):
             return "the query ran out of time and was stopped"
         words = self._secrets.sub(self._manifest.database, str(error).replace(self._home, ""))
-        words = words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + " ..."
-        return words + self._hint(words, sql)
+        return _cut(words) + self._hint(words, sql)
 
     def _hint(self, words: str, sql: str) -> str:
         """The columns of the tables that the failed statement names, which DuckDB does not always tell."""
@@ -273,6 +272,10 @@ def _listing(found: Listing) -> bytes:
             "rows": found.rows,
         }
     )
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + " ..."
 
 
 def _failure(kind: str, words: str) -> bytes:

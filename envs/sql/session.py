@@ -14,12 +14,12 @@ from envs.sql.habits import named_relation
 from envs.sql.manifest import Table, View
 from envs.sql.pool import Pool
 from envs.sql.refusal import UnknownTable
-from envs.sql.render import Shown, samples, show
+from envs.sql.render import MAX_BYTES, samples, show
 from envs.sql.reply import Failed, Reply, Rows
 from envs.sql.scoring import rows_text
 from envs.sql.tools import Answer, DescribeTable, RunSql, SampleRows
 from envs.task import Task
-from envs.tool import MalformedCall, ToolResult
+from envs.tool import MalformedCall, ToolResult, cut_middle
 
 MAX_ANSWER_ROWS = 200_000
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -59,7 +59,7 @@ class SqlSession:
         lines = [f"{table.name} ({table.rows:,} rows)" for table in self._manifest.tables]
         lines += [f"{view.name} (view)" for view in self._manifest.views]
         text = f"Tables of {self._manifest.database}:\n" + "\n".join(lines)
-        return ToolResult(text=text, evidence=self._listed(t.name for t in self._manifest.tables))
+        return await self._told(text, tuple(t.name for t in self._manifest.tables))
 
     async def _describe_table(self, arguments: DescribeTable) -> ToolResult:
         relation = self._relation(arguments.table)
@@ -71,7 +71,7 @@ class SqlSession:
             return ToolResult(text=f"Error: {reply.words}", is_error=True, seconds=seconds)
         text = _description(relation, reply)
         tables = (relation.name,) if isinstance(relation, Table) else reply.tables
-        return ToolResult(text=text, seconds=seconds, evidence=self._listed(tables, text))
+        return await self._told(text, tables, snippet=text, seconds=seconds)
 
     async def _sample_rows(self, arguments: SampleRows) -> ToolResult:
         relation = self._relation(arguments.table)
@@ -135,15 +135,23 @@ class SqlSession:
             return whole
         return whole.model_copy(
             update={
-                "raw": await self._kept(shown),
+                "raw": await self._kept(shown.whole),
                 "shown": shown.ranges,
                 "hidden_bytes": shown.hidden,
                 "lost_bytes": shown.lost,
             }
         )
 
-    async def _kept(self, shown: Shown) -> Any:
-        return await asyncio.to_thread(self._blobs.put, shown.whole.encode())
+    async def _told(self, text: str, tables: tuple[str, ...], snippet: str = "", seconds: float = 0.0) -> ToolResult:
+        """What the manifest tells of these tables, cut in the middle where there are very many names."""
+        body, ranges, hidden = cut_middle(text, MAX_BYTES)
+        told = ToolResult(text=body, seconds=seconds, evidence=self._listed(tables, snippet and body))
+        if not hidden:
+            return told
+        return told.model_copy(update={"raw": await self._kept(text), "shown": ranges, "hidden_bytes": hidden})
+
+    async def _kept(self, whole: str) -> Any:
+        return await asyncio.to_thread(self._blobs.put, whole.encode())
 
     def _opened(self, tables: Iterable[str], sql: str) -> tuple[Evidence, ...]:
         return tuple(

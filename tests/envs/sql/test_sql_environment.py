@@ -108,6 +108,26 @@ async def test_a_table_named_by_a_word_of_sql_is_described_sampled_and_summarize
     assert (summary.is_error, met(summary)) == (False, [("opened", "order")])
 
 
+async def test_no_tool_tells_more_than_its_bound(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "wide.duckdb")) as connection:
+        connection.execute("CREATE TABLE wide AS SELECT " + ", ".join(f"1 AS column_number_{i}" for i in range(900)))
+        for i in range(200):
+            connection.execute(f'CREATE TABLE "{i} {"x" * 100}" (a INTEGER)')
+    site = Site(root=tmp_path / "home", blobs=MemoryBlobs())
+    load_database(tmp_path / "wide.duckdb", "shop", site)
+    wide = SqlEnvironment(site)
+    try:
+        told = [await use(wide, "describe_table", table="wide"), await use(wide, "list_tables")]
+        refused = await use(wide, "run_sql", sql="EXPLAIN " + "a." * 100_000 + "a")
+    finally:
+        await wide.close()
+    for result in told:
+        assert result.raw is not None
+        assert len(result.text.encode()) < 17 * 1024
+        assert len(site.blobs.get(result.raw.hash)) == sum(b - a for a, b in result.shown) + result.hidden_bytes
+    assert (refused.is_error, len(refused.text) < 3_000) == (True, True)
+
+
 async def test_a_month_is_a_month_and_not_30_days(environment: SqlEnvironment) -> None:
     sql = "SELECT i, d FROM (VALUES (INTERVAL 1 MONTH, 2), (INTERVAL 3 DAY, 1)) AS t(i, d) ORDER BY d -- by day"
     assert (await use(environment, "run_sql", sql=sql)).text == "i | d\n3 days | 1\n1 month | 2\n(2 rows)"
