@@ -87,10 +87,17 @@ def load_db(
     with plain_errors():
         manifest = load_database(source, name, local_site(settings(), "sql")).manifest
     if as_json:
-        emit({"database": name, "version": manifest.version, "tables": [t.name for t in manifest.tables]})
+        left_out = [{"name": left.name, "why": left.why} for left in manifest.left_out]
+        names = [table.name for table in manifest.tables]
+        told = {"tables": names, "left_out": left_out, "too_large": manifest.too_large}
+        emit({"database": name, "version": manifest.version, **told})
         return
     for left in manifest.left_out:
         say(f"left out {left.name}: {left.why}")
+    for table, size in manifest.too_large.items():
+        say(
+            f"{table} is too large to keep as evidence: its text has {size:,} bytes (`table_bytes` of the SQL settings)"
+        )
     print(f"{name} {manifest.version}: {len(manifest.tables)} tables")
 
 

@@ -1,5 +1,6 @@
 """What the command says of input that is nothing, too much or not what it takes."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -42,6 +43,23 @@ def test_a_task_file_without_tasks_queues_no_empty_run(tmp_path: Path, content: 
 def test_a_column_without_a_name_is_not_passed_over(tmp_path: Path) -> None:
     words = "trajc: --column title: it takes FIELD=COLUMN, such as text=contents\n"
     assert said("tasks", "index", "wiki", str(tmp_path), "--column", "title") == (2, words)
+
+
+def test_a_table_too_large_to_keep_is_told_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAJC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRAJC_ENVIRONMENTS", '{"sql": {"table_bytes": 100}}')
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "orders.csv").write_text("id\n" + "12345\n" * 100)
+    (folder / "notes.txt").write_text("hello")
+    loaded = CliRunner().invoke(app, ("tasks", "load-db", "shop", str(folder)))
+    assert loaded.stderr.splitlines() == [
+        "left out notes.txt: not a data file",
+        "orders is too large to keep as evidence: its text has 844 bytes (`table_bytes` of the SQL settings)",
+    ]
+    made = json.loads(CliRunner().invoke(app, ("tasks", "load-db", "shop", str(folder), "--json")).stdout)
+    assert made["too_large"] == {"orders": 844}
+    assert made["left_out"] == [{"name": "notes.txt", "why": "not a data file"}]
 
 
 def test_validation_refuses_a_line_that_the_service_would_refuse(tmp_path: Path) -> None:
