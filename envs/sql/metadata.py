@@ -10,7 +10,7 @@ from typing import Any
 from sqlglot import exp
 
 from envs.sql.ddl import create_statement
-from envs.sql.manifest import Manifest, Table
+from envs.sql.manifest import ForeignKey, Manifest, Table
 
 Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
@@ -22,6 +22,9 @@ def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
     """Put the inline tables in place; whether there was anything to replace."""
     changed = False
     for table in list(tree.find_all(exp.Table)):
+        if isinstance(table.this, exp.Anonymous):
+            changed |= _replace_call(table, table.this, manifest)
+            continue
         maker = _maker(table) if isinstance(table.this, exp.Identifier) else None
         if maker is not None and (table.db or manifest.find(table.name) is None):
             table.replace(_inline(maker(manifest, _schema_asked_for(tree, manifest)), table))
@@ -83,6 +86,45 @@ def _inline(content: Rows, table: exp.Table) -> exp.Expr:
     return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
 
 
+def _replace_call(table: exp.Table, call: exp.Anonymous, manifest: Manifest) -> bool:
+    """SQLite's questions about one table, in the form of a table function; whether it was one."""
+    maker = _CALLED.get(call.name.casefold())
+    if maker is None or len(call.expressions) != 1:
+        return False
+    asked = call.expressions[0]
+    if isinstance(asked, exp.Column) and not asked.table:
+        asked = exp.Literal.string(asked.name)
+    alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(call.name))
+    columns, rows = maker(manifest)
+    of, *told = columns
+    # Every table's rows, of which those stay that are asked for: the name may be another table's column.
+    values = exp.values(rows or [tuple(None for _ in columns)], alias="listed", columns=list(columns))
+    same = exp.EQ(this=exp.func("lower", exp.column(of)), expression=exp.func("lower", asked.copy()))
+    shown = exp.select(*(exp.column(name, quoted=True) for name in told)).from_(values).where(same)
+    table.replace(exp.Subquery(this=shown, alias=alias.copy()))
+    return True
+
+
+def _table_info(manifest: Manifest) -> Rows:
+    rows: list[tuple[Any, ...]] = []
+    for relation in manifest.relations:
+        keys = relation.primary_key if isinstance(relation, Table) else ()
+        for number, column in enumerate(relation.columns):
+            key = keys.index(column.name) + 1 if column.name in keys else 0
+            rows.append((relation.name, number, column.name, column.type, int(not column.nullable), None, key))
+    return ("of_table", "cid", "name", "type", "notnull", "dflt_value", "pk"), rows
+
+
+def _foreign_key_list(manifest: Manifest) -> Rows:
+    rows = [
+        (table.name, number, position, key.table, column, other)
+        for table in manifest.tables
+        for number, key in enumerate(table.foreign_keys)
+        for position, (column, other) in enumerate(zip(key.columns, key.refers, strict=False))
+    ]
+    return ("of_table", "id", "seq", "table", "from", "to"), rows
+
+
 def _tables(manifest: Manifest, schema: str) -> Rows:
     columns = ("table_catalog", "table_schema", "table_name", "table_type")
     return columns, [
@@ -120,10 +162,35 @@ def _key_columns(manifest: Manifest, schema: str) -> Rows:
         rows.extend((schema, table.name, column, "PRIMARY", None, None) for column in table.primary_key)
         for key in table.foreign_keys:
             rows.extend(
-                (schema, table.name, column, "FOREIGN KEY", key.table, other)
+                (schema, table.name, column, _key_name(table, key), key.table, other)
                 for column, other in zip(key.columns, key.refers, strict=False)
             )
     return columns, rows
+
+
+def _key_name(table: Table, key: ForeignKey) -> str:
+    return "_".join((table.name, *key.columns, "fkey"))
+
+
+def _table_constraints(manifest: Manifest, schema: str) -> Rows:
+    rows: list[tuple[Any, ...]] = []
+    for table in manifest.tables:
+        if table.primary_key:
+            rows.append((schema, "PRIMARY", schema, table.name, "PRIMARY KEY"))
+        rows.extend((schema, _key_name(table, key), schema, table.name, "FOREIGN KEY") for key in table.foreign_keys)
+    return ("constraint_schema", "constraint_name", "table_schema", "table_name", "constraint_type"), rows
+
+
+def _constraint_columns(manifest: Manifest, schema: str) -> Rows:
+    """What a key stands for: its own columns, or those that it refers to."""
+    rows = [(schema, table.name, column, "PRIMARY") for table in manifest.tables for column in table.primary_key]
+    rows += [
+        (schema, key.table, column, _key_name(table, key))
+        for table in manifest.tables
+        for key in table.foreign_keys
+        for column in key.refers
+    ]
+    return ("table_schema", "table_name", "column_name", "constraint_name"), rows
 
 
 def _views(manifest: Manifest, schema: str) -> Rows:
@@ -183,6 +250,8 @@ _INFORMATION_SCHEMA = {
     "columns": _columns,
     "schemata": _schemata,
     "key_column_usage": _key_columns,
+    "table_constraints": _table_constraints,
+    "constraint_column_usage": _constraint_columns,
     "views": _views,
 }
 _BARE = {
@@ -199,5 +268,10 @@ _BARE = {
     "user_tab_columns": _oracle_columns,
     "all_tab_columns": _oracle_columns,
     "dual": _dual,
+}
+_CALLED = {
+    "pragma_table_info": _table_info,
+    "pragma_table_xinfo": _table_info,
+    "pragma_foreign_key_list": _foreign_key_list,
 }
 _SYS = {"tables": _sys_tables, "views": _sys_views}

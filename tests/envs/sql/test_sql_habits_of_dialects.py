@@ -51,6 +51,16 @@ ANSWERS: dict[tuple[str | None, str], list[str]] = {
     ("sqlite", ".tables"): ALL,
     ("sqlite", ".indexes orders"): ["orders"],
     ("sqlite", "SELECT name FROM sqlite_schema WHERE type = 'table'"): TABLES,
+    ("sqlite", "SELECT name FROM pragma_table_info('orders')"): COLUMNS,
+    ("sqlite", "SELECT p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.name = 'orders'"): COLUMNS,
+    ("sqlite", "SELECT \"table\" FROM pragma_foreign_key_list('orders')"): ["customers"],
+    (
+        "postgres",
+        "SELECT ccu.table_name FROM information_schema.table_constraints tc"
+        " JOIN information_schema.key_column_usage kcu ON tc.constraint_name = kcu.constraint_name"
+        " JOIN information_schema.constraint_column_usage ccu ON ccu.constraint_name = tc.constraint_name"
+        " WHERE tc.constraint_type = 'FOREIGN KEY' AND kcu.column_name = 'customer_id'",
+    ): ["customers"],
     ("spark", "SHOW TABLES IN default"): ALL,
     ("spark", "DESCRIBE EXTENDED orders"): COLUMNS,
     ("spark", "DESCRIBE TABLE FORMATTED orders"): COLUMNS,
