@@ -6,6 +6,7 @@ from sqlglot.errors import SqlglotError
 
 from envs.sql.guard import check_bounds
 from envs.sql.manifest import Manifest
+from envs.sql.moments import moments_as_there
 from envs.sql.refusal import Unparsable
 
 KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql", "redshift", "oracle", "spark"})
@@ -17,6 +18,8 @@ types, which no loaded database keeps."""
 
 LOOSE_QUOTES = frozenset({"sqlite"})
 """Dialects where a name in double quotes that nothing has is a text."""
+LOOSE_MOMENTS = frozenset({"sqlite"})
+"""Dialects with date functions that sqlglot does not know (`envs.sql.moments`)."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
 
 
@@ -24,7 +27,10 @@ def translate(sql: str, dialect: str) -> str:
     """The statements of `sql` in DuckDB's dialect. Raises `Unparsable`, and `Refused` beyond the guard's bounds."""
     check_bounds(sql, dialect)
     try:
-        return "; ".join(sqlglot.transpile(sql, read=dialect, write="duckdb"))
+        trees = [tree for tree in sqlglot.parse(sql, read=dialect) if tree is not None]
+        if dialect in LOOSE_MOMENTS:
+            trees = [moments_as_there(tree) for tree in trees]
+        return "; ".join(tree.sql(dialect="duckdb") for tree in trees)
     except (SqlglotError, RecursionError, ValueError) as e:
         raise Unparsable(f"this cannot be read as {dialect} SQL: {str(e).splitlines()[0]}") from e
 

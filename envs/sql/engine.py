@@ -18,6 +18,7 @@ from envs.sql.ddl import quoted
 from envs.sql.dialect import (
     KNOWN,
     LOOSE_GROUPS,
+    LOOSE_MOMENTS,
     LOOSE_NUMERALS,
     LOOSE_QUOTES,
     like_as_there,
@@ -28,6 +29,7 @@ from envs.sql.dialect import (
 from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.manifest import Manifest
+from envs.sql.moments import moments_compared
 from envs.sql.numerals import TEXT_REFUSED, numerals_as_there
 from envs.sql.refusal import Refused, Unparsable
 from envs.sql.values import converter, number, printed
@@ -38,6 +40,7 @@ _STEADY_SEED = 0.42
 _TELLING = ("EXPLAIN ", "DESCRIBE ")
 """Statements that tell of tables without reading their rows."""
 _NAMELESS = re.compile('Referenced column "')
+_DATE_AND_TEXT = re.compile("Cannot compare values of type (DATE|TIMESTAMP|VARCHAR) and type (DATE|TIMESTAMP|VARCHAR)")
 _UNGROUPED = re.compile("must appear in the GROUP BY clause")
 
 
@@ -217,6 +220,8 @@ class Engine:
 def _mendings(dialect: str | None, manifest: Manifest) -> list[Mending]:
     """Each is tried once."""
     found = [Mending(_UNGROUPED, loosen_groups)] if dialect in LOOSE_GROUPS else []
+    if dialect in LOOSE_MOMENTS:
+        found.append(Mending(_DATE_AND_TEXT, moments_compared))
     if dialect in LOOSE_QUOTES:
         found.append(Mending(_NAMELESS, lambda sql: texts_in_double_quotes(sql, manifest)))
     if dialect in LOOSE_NUMERALS:

@@ -1,5 +1,6 @@
 """Other dialects' SQL runs as its own database would run it."""
 
+import sqlite3
 from typing import Any
 
 import duckdb
@@ -45,6 +46,9 @@ def shop(shared_shop: tuple[Site, Database]) -> Database:
         ('SELECT name FROM customers WHERE country = "US"', "sqlite", [["Bo"]]),
         ('SELECT "name" AS "n" FROM customers c WHERE c."id" = 2 AND country IN ("US", "x y")', "sqlite", [["Bo"]]),
         ('SELECT name || "-" || count(*) FROM customers', "sqlite", [["Ada-4"]]),
+        ("SELECT id FROM orders WHERE d > date('2024-03-31', '-1 month', 'start of month', '+1 day')", "sqlite", [[4]]),
+        ("SELECT count(*) FROM orders WHERE d > date('now', '-1 year') OR d <= date('now')", "sqlite", [[4]]),
+        ("SELECT sum(strftime('%Y', d) - strftime('%Y', '2020-06-01')) FROM orders", "sqlite", [[16]]),
         ("SELECT 7 / 2", "sqlite", [[3]]),
         ("SELECT 7 / 2", "mysql", [[3.5]]),
         ("SELECT name FROM customers LIMIT 1, 1", "mysql", [["Bo"]]),
@@ -82,6 +86,27 @@ def test_without_a_dialect_ungrouped_columns_are_a_fault(shop: Database) -> None
 def test_the_fault_told_is_that_of_the_reading_that_parsed(shop: Database) -> None:
     assert 'Referenced column "nope" not found' in run(shop, "SELECT nope FROM customers", "mysql")
     assert "DROP is refused" in run(shop, "DROP TABLE `customers`", "mysql")
+
+
+MOMENTS = (
+    "date(x, '+1 month')", "date(x, '-1 year', 'start of month')", "date(x, 'start of year', '-1 day')", "datetime(x)",
+    "time(x, '+90 minutes')", "julianday(x)", "CAST(julianday(x) - julianday('2024-01-01') AS INTEGER)", "unixepoch(x)",
+    "strftime('%s', x)", "strftime('%Y-%m', x, '+1 month')", "strftime('%w %j %d/%m/%Y', x)",
+    "strftime('%Y', x) - strftime('%Y', '2010-05-05')", "date(x) || ''", "total(1)",
+    "julianday('now') - julianday(date('now', '-2 days')) BETWEEN 2 AND 3", "strftime('%Y', 'now') > '2000'",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("x", ["2024-01-31 10:20:30", "2020-02-29", "1999-12-31 23:59:59", "no moment", None])
+def test_sqlites_date_functions_give_what_sqlite_gives(moment: str, x: str | None) -> None:
+    query = f"SELECT {moment} FROM (SELECT CAST(? AS VARCHAR) AS x)"
+    there = sqlite3.connect(":memory:").execute(query, [x]).fetchone()[0]
+    with duckdb.connect() as connection:
+        connection.execute("SET integer_division = true")
+        here = connection.execute(translate(query, "sqlite"), [x]).fetchone()
+    assert here is not None
+    assert (here[0] if here[0] is None or isinstance(there, str) else float(here[0])) == there
 
 
 def test_ungrouped_columns_get_any_value_and_grouped_ones_do_not() -> None:
