@@ -9,7 +9,12 @@ from envs.sql.manifest import Manifest
 from envs.sql.moments import moments_as_there
 from envs.sql.refusal import Unparsable
 
-KNOWN = frozenset({"mysql", "sqlite", "postgres", "snowflake", "bigquery", "tsql", "redshift", "oracle", "spark"})
+KNOWN = frozenset(
+    """
+    mysql sqlite postgres snowflake bigquery tsql redshift oracle spark databricks hive presto trino athena clickhouse
+    teradata
+    """.split()  # noqa: SIM905
+)
 LOOSE_GROUPS = frozenset({"mysql", "sqlite"})
 """Dialects where a column beside aggregates need not be grouped: any row's value is taken."""
 LOOSE_NUMERALS = frozenset({"mysql"})

@@ -11,7 +11,9 @@ from envs.environment import Site
 from envs.errors import TaskError
 from envs.score import Score, Submission
 from envs.sql.catalog import Database, find_database
+from envs.sql.dialect import KNOWN
 from envs.sql.engine import Ask
+from envs.sql.manifest import near
 from envs.sql.order import orders
 from envs.sql.pool import Pool
 from envs.sql.reply import Failed, Rows
@@ -46,6 +48,7 @@ class SqlEnvironment:
 
     def pin(self, task: Task, reference: Reference | None) -> tuple[Task, Reference | None]:
         world = _world(task)
+        _check_dialect(task.dialect)
         database = find_database(self._site, world.database, world.version)
         pinned = world.model_copy(update={"version": database.version, "tables": self._tables(database)})
         task = task.model_copy(update={"world": pinned.model_dump(mode="json"), "group": task.group or world.database})
@@ -75,7 +78,9 @@ class SqlEnvironment:
     def _materialised(self, task: Task, database: Database, reference: Reference) -> Reference:
         parsed = _reference(reference)
         if parsed.rows is not None:
-            return reference
+            # Rows alone do not tell whether their order counts; the query that gave them does.
+            says = "ordered" not in reference.data and orders(parsed.gold_sql, task.dialect or "duckdb")
+            return Reference(data={**reference.data, "ordered": True}) if says else reference
         if not parsed.gold_sql.strip():
             raise TaskError("reference: neither gold_sql nor rows")
         ask = Ask(
@@ -120,7 +125,16 @@ def _reference(reference: Reference) -> SqlReference:
     if parsed.scorer not in SCORERS:
         known = ", ".join(sorted(SCORERS))
         raise TaskError(f"reference.scorer: unknown scorer {parsed.scorer!r}; known: {known}")
+    if parsed.scorer != "values" and len({len(row) for row in parsed.rows or ()}) > 1:
+        raise TaskError("reference.rows: the rows are of different lengths", field="reference.rows")
     return parsed
+
+
+def _check_dialect(name: str | None) -> None:
+    if name is not None and name not in KNOWN and name != "duckdb":
+        close = near(name, KNOWN)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise TaskError(f"unknown dialect {name!r}{hint}; known: {', '.join(sorted(KNOWN))}", field="dialect")
 
 
 def _faults(of: str, error: ValidationError) -> str:

@@ -272,6 +272,14 @@ async def test_pin_fills_in_version_tables_and_gold_rows(environment: SqlEnviron
     assert environment.pin(task, pinned) == (task, pinned)
 
 
+def test_the_order_of_given_rows_counts_where_their_query_orders(environment: SqlEnvironment) -> None:
+    given = {"gold_sql": "SELECT name FROM customers ORDER BY id", "rows": [["Bo"], ["Ada"]]}
+    for more, ordered in (({}, True), ({"ordered": False}, False), ({"gold_sql": ""}, None)):
+        data = given | more
+        _, pinned = environment.pin(make_task(), Reference(data=data))
+        assert pinned == Reference(data=data if ordered is None else data | {"ordered": ordered})
+
+
 @pytest.mark.parametrize(
     ("task", "reference", "words"),
     [
@@ -287,6 +295,8 @@ async def test_pin_fills_in_version_tables_and_gold_rows(environment: SqlEnviron
         (make_task(database="shops"), None, "did you mean 'shop'"),
         (make_task(version="1" * 64), None, "has no version"),
         (make_task(schema="x"), None, "^world.schema: Extra inputs"),
+        (make_task("postgresql"), None, "unknown dialect 'postgresql'; did you mean 'postgres'.; known: .*mysql"),
+        (make_task(), {"rows": [[1, 2], [3]]}, "reference.rows: the rows are of different lengths"),
     ],
 )
 def test_pin_refuses_what_could_not_run_or_be_scored(
