@@ -1,6 +1,6 @@
 """When two result cells count as equal: numbers, text, dates and truth values of one meaning, whatever their type.
 
-Numbers are equal within a relative tolerance of 1e-6; two integers only when they are the same.
+Numbers are equal within a relative tolerance of 1e-6, or 1e-12 apart; two integers only when they are the same.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 TOLERANCE = 1e-6
+NOISE = 1e-12
+"""What a sum of fractions that should be 0 may be: no relative tolerance reaches 0."""
 Cell = Any
 """None, a number (int or float) or a text."""
 Table = list[tuple[Cell, ...]]
@@ -18,13 +20,13 @@ _DIGITS = 300
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
-_FRACTION = re.compile(r"^((?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d)(?:(\.\d*[1-9])0+|\.0+)$")
+_TAIL = re.compile(r"^((?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d)(?:(\.\d*[1-9])0*|\.0+)?(?:Z|[+-]00(?::?00)?)?$")
 
 
 def unify(value: Any) -> Cell:
     """One JSON value in the form that is compared: a text that is a plain number becomes it (databases differ in
-    what they keep as text), true and false become 1 and 0, a midnight its date, a moment's fraction
-    loses the zeros at its end, a nested value its text."""
+    what they keep as text), true and false become 1 and 0, a midnight its date, a moment
+    without its zone where that is UTC and without zeros at its end, a nested value its text."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -37,7 +39,7 @@ def unify(value: Any) -> Cell:
             return _whole(int(text) if text.lstrip("-").isdigit() else float(text))
         if match := _MIDNIGHT.fullmatch(text):
             return match[1]
-        return _FRACTION.sub(r"\1\2", _MOMENT.sub(r"\1 \2", text))
+        return _TAIL.sub(r"\1\2", _MOMENT.sub(r"\1 \2", text))
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_part(item)}" for key, item in value.items()) + "}"
     return "[" + ", ".join(map(_part, value)) + "]"
@@ -74,7 +76,7 @@ def close(left: float, right: float) -> bool:
         return True
     if isinstance(left, int) and isinstance(right, int):
         return False
-    return abs(left - right) <= TOLERANCE * max(abs(left), abs(right))
+    return abs(left - right) <= max(TOLERANCE * max(abs(left), abs(right)), NOISE)
 
 
 def align(left: Table, right: Table) -> tuple[Table, Table]:

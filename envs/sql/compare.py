@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
-from envs.sql.cells import TOLERANCE, Cell, Table, align, equal
+from envs.sql.cells import NOISE, TOLERANCE, Cell, Table, align, equal
 
 MAX_ARRANGEMENTS = 20_000
 """Steps in the search for a column arrangement; only results with many interchangeable columns come near it."""
@@ -143,7 +143,7 @@ class _Heap:
         if self._by is None:
             return range(len(self._rows))
         number = row[self._by]
-        reach = 2 * TOLERANCE * abs(number)
+        reach = 2 * TOLERANCE * abs(number) + NOISE
         return range(bisect_left(self._numbers, number - reach), bisect_right(self._numbers, number + reach))
 
     def _unused(self, window: range) -> Iterable[int]:
