@@ -25,6 +25,8 @@ LOOSE_QUOTES = frozenset({"sqlite"})
 """Dialects where a name in double quotes that nothing has is a text."""
 LOOSE_MOMENTS = frozenset({"sqlite"})
 """Dialects with date functions that sqlglot does not know (`envs.sql.moments`)."""
+JOINING_PLUS = frozenset({"tsql"})
+"""Dialects where + joins texts."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
 
 
@@ -35,9 +37,29 @@ def translate(sql: str, dialect: str) -> str:
         trees = [tree for tree in sqlglot.parse(sql, read=dialect) if tree is not None]
         if dialect in LOOSE_MOMENTS:
             trees = [moments_as_there(tree) for tree in trees]
+        for tree in trees:
+            _finish(tree)
         return "; ".join(tree.sql(dialect="duckdb") for tree in trees)
     except (SqlglotError, RecursionError, ValueError) as e:
         raise Unparsable(f"this cannot be read as {dialect} SQL: {str(e).splitlines()[0]}") from e
+
+
+def _finish(tree: exp.Expr) -> None:
+    """What sqlglot writes as DuckDB does not read it: WITH ROLLUP, APPLY, TEXT(MAX)."""
+    for group in tree.find_all(exp.Group):
+        for name, kind in (("rollup", exp.Rollup), ("cube", exp.Cube)):
+            if any(not part.expressions for part in group.args.get(name) or ()):
+                group.set(name, [kind(expressions=group.expressions)])
+                group.set("expressions", None)
+    for join in tree.find_all(exp.Join):
+        applied = join.this.args.get("cross_apply") if isinstance(join.this, exp.Lateral) else None
+        if applied is not None:  # CROSS APPLY where it is true, OUTER APPLY where it is not
+            join.this.set("cross_apply", None)
+            join.set("side", None if applied else "LEFT")
+            join.set("on", exp.true())
+    for param in list(tree.find_all(exp.DataTypeParam)):
+        if param.name.upper() == "MAX":
+            param.pop()
 
 
 def loosen_groups(sql: str) -> str:

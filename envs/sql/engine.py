@@ -16,6 +16,7 @@ import orjson
 from envs.sql.connection import MANNERS, MEMORY, open_locked
 from envs.sql.ddl import quoted
 from envs.sql.dialect import (
+    JOINING_PLUS,
     KNOWN,
     LOOSE_GROUPS,
     LOOSE_MOMENTS,
@@ -30,7 +31,7 @@ from envs.sql.guard import Checked, Guard
 from envs.sql.habits import Listing, Plan, Summary, answer_habit
 from envs.sql.manifest import Manifest
 from envs.sql.moments import moments_compared
-from envs.sql.numerals import TEXT_REFUSED, numerals_as_there
+from envs.sql.numerals import TEXT_REFUSED, numerals_as_there, texts_joined
 from envs.sql.refusal import Refused, Unparsable
 from envs.sql.values import converter, number, printed
 
@@ -41,6 +42,7 @@ _TELLING = ("EXPLAIN ", "DESCRIBE ")
 """Statements that tell of tables without reading their rows."""
 _NAMELESS = re.compile('Referenced column "')
 _DATE_AND_TEXT = re.compile("Cannot compare values of type (DATE|TIMESTAMP|VARCHAR) and type (DATE|TIMESTAMP|VARCHAR)")
+_PLUS_OF_TEXTS = re.compile(r"'\+\([^']*(VARCHAR|STRING_LITERAL)|\"\+\([^\"]*STRING_LITERAL|Could not convert string")
 _UNGROUPED = re.compile("must appear in the GROUP BY clause")
 
 
@@ -224,6 +226,8 @@ def _mendings(dialect: str | None, manifest: Manifest) -> list[Mending]:
         found.append(Mending(_DATE_AND_TEXT, moments_compared))
     if dialect in LOOSE_QUOTES:
         found.append(Mending(_NAMELESS, lambda sql: texts_in_double_quotes(sql, manifest)))
+    if dialect in JOINING_PLUS:
+        found.append(Mending(_PLUS_OF_TEXTS, lambda sql: texts_joined(sql, manifest)))
     if dialect in LOOSE_NUMERALS:
         found.append(Mending(TEXT_REFUSED, lambda sql: numerals_as_there(sql, manifest)))
     return found

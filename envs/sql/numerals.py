@@ -43,6 +43,28 @@ def numerals_as_there(sql: str, manifest: Manifest) -> str:
     return tree.sql(dialect="duckdb")
 
 
+def texts_joined(sql: str, manifest: Manifest) -> str:
+    """DuckDB's query with `||` for each + that has a text on one side, as T-SQL joins texts."""
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    kinds = _column_kinds(tree, manifest)
+    texts = {id(column) for column in tree.find_all(exp.Column) if kinds.get(id(column)) == _TEXT}
+    for node in reversed(list(tree.find_all(exp.Add))):
+        if any(_is_text(side, texts) for side in (node.this, node.expression)):
+            node.replace(exp.DPipe(this=node.this, expression=node.expression))
+    return tree.sql(dialect="duckdb")
+
+
+def _is_text(node: exp.Expr, columns: set[int]) -> bool:
+    node = node.unnest()
+    if isinstance(node, exp.Cast):
+        return node.is_type("TEXT", "VARCHAR")
+    return (
+        id(node) in columns
+        or isinstance(node, (exp.DPipe, exp.Upper, exp.Lower, exp.Trim, exp.Substring))
+        or (isinstance(node, exp.Literal) and node.is_string)
+    )
+
+
 def _operands(node: exp.Expr) -> Iterator[exp.Expr]:
     for name in ("this", "expression", "low", "high"):
         if isinstance(part := node.args.get(name), exp.Expr):

@@ -50,6 +50,14 @@ def shop(shared_shop: tuple[Site, Database]) -> Database:
         ("SELECT count(*) FROM orders WHERE d > date('now', '-1 year') OR d <= date('now')", "sqlite", [[4]]),
         ("SELECT sum(strftime('%Y', d) - strftime('%Y', '2020-06-01')) FROM orders", "sqlite", [[16]]),
         ("SELECT 7 / 2", "sqlite", [[3]]),
+        ("SELECT name + ' (' + country + ')' FROM customers WHERE id + 1 = 2", "tsql", [["Ada (UK)"]]),
+        ("SELECT 'a' + 'b' + CAST(id AS NVARCHAR(MAX)) FROM customers WHERE id = 3", "tsql", [["ab3"]]),
+        ("SELECT name, x.id FROM customers c CROSS APPLY (SELECT TOP 1 * FROM orders o WHERE o.customer_id = c.id"
+         " ORDER BY amount DESC) x ORDER BY 1", "tsql", [["Ada", 2], ["Bo", 3], ["Cy", 4]]),
+        ("SELECT name, x.id FROM customers c OUTER APPLY (SELECT TOP 1 * FROM orders o WHERE o.customer_id = c.id"
+         " AND amount > 50) x WHERE c.id > 2 ORDER BY 1", "tsql", [["Cy", 4], ["Di", None]]),
+        ("SELECT country, count(*) FROM customers WHERE id < 3 GROUP BY country WITH ROLLUP ORDER BY 1",
+         "mysql", [[None, 2], ["UK", 1], ["US", 1]]),
         ("SELECT 7 / 2", "mysql", [[3.5]]),
         ("SELECT name FROM customers LIMIT 1, 1", "mysql", [["Bo"]]),
         ("SELECT IFNULL(country, 'none') FROM customers WHERE id = 4", "mysql", [["none"]]),
