@@ -81,7 +81,9 @@ def texts_in_double_quotes(sql: str, manifest: Manifest) -> str:
     known |= {name.name.casefold() for name in tree.find_all(exp.Identifier) if not isinstance(name.parent, exp.Column)}
     for column in list(tree.find_all(exp.Column)):
         quoted = isinstance(column.this, exp.Identifier) and column.this.quoted and not column.table
-        if quoted and column.name.casefold() not in known:
+        # On its own in a list it is sooner a column misspelt, of which it is better to be told.
+        alone = isinstance(column.parent, (exp.Select, exp.Alias, exp.Ordered, exp.Group))
+        if quoted and not alone and column.name.casefold() not in known:
             column.replace(exp.Literal.string(column.name))
     return tree.sql(dialect="duckdb")
 

@@ -94,6 +94,7 @@ def test_without_a_dialect_ungrouped_columns_are_a_fault(shop: Database) -> None
 def test_the_fault_told_is_that_of_the_reading_that_parsed(shop: Database) -> None:
     assert 'Referenced column "nope" not found' in run(shop, "SELECT nope FROM customers", "mysql")
     assert "DROP is refused" in run(shop, "DROP TABLE `customers`", "mysql")
+    assert 'Referenced column "nmae" not found' in run(shop, 'SELECT "nmae" FROM customers', "sqlite")
 
 
 MOMENTS = (
