@@ -47,12 +47,13 @@ class _Visible(HTMLParser):
         self.parts: list[str] = []
         self.title: list[str] = []
         self._skip: str | None = None
+        self._skipped: list[str] = []
         self._in_title = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._skip is None and tag in _SKIPPED:
-            self._skip = tag
-        elif tag == "title":
+            self._skip, self._skipped = tag, []
+        elif tag == "title" and self._skip is None:
             self._in_title = not self.title
         elif tag in _BLOCKS:
             self.parts.append("\0")
@@ -68,5 +69,11 @@ class _Visible(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._in_title:
             self.title.append(data)
-        elif self._skip is None:
-            self.parts.append(data.replace("\0", " "))
+        elif self.cdata_elem is None:  # no script or style
+            (self.parts if self._skip is None else self._skipped).append(data.replace("\0", " "))
+
+    def close(self) -> None:
+        """What was skipped to the page's end was no aside: the end tag is lacking."""
+        super().close()
+        if self._skip not in (None, "script", "style"):
+            self.parts += ["\0", "\0".join(self._skipped)]

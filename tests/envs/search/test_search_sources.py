@@ -142,6 +142,13 @@ def test_broken_html_gives_what_can_be_read(broken: str) -> None:
     assert "gone" not in text + title
 
 
+@pytest.mark.parametrize("tag", ["noscript", "object", "svg", "template", "iframe"])
+def test_an_aside_that_is_never_closed_does_not_swallow_the_page(tag: str) -> None:
+    head = "<svg><title>icon</title></svg><title>T</title>"
+    page = f"<p>before<{tag}>aside</{tag}><{tag} a=b><style>gone</style><p>after<style>gone"
+    assert html_text(head + page) == ("T", "before\nafter")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
