@@ -18,10 +18,13 @@ from envs.search.document import Document, fingerprint, packed
 from envs.search.ledger import Changes, Ledger, read_changes, write_changes
 
 _HEAP_BYTES = 256_000_000
+_FROM_NOTHING = f"{ANALYSIS} -"
 
 
 class Building:
-    """`indexed`: what the index holds now, id -> fingerprint. `resumed`: ids that a cut-off run had taken in."""
+    """`indexed`: what the index holds now, id -> fingerprint. `resumed`: ids that a cut-off run had taken in.
+    `replaced`: how many documents were dropped from it or put anew, by a cut-off run too. `from_nothing`: not from
+    another version's index."""
 
     def __init__(self, path: Path, base: Ledger) -> None:
         self._path = path
@@ -29,8 +32,11 @@ class Building:
         self._batch: Changes = {}
         self.indexed = dict(base)
         self.resumed: set[str] = set()
+        self.replaced = 0
+        self.from_nothing = not base
         for changes in _committed(path):
             for id, mark in changes.items():
+                self.replaced += id in self.indexed
                 if mark is None:
                     self.indexed.pop(id, None)
                 else:
@@ -56,12 +62,14 @@ class Building:
     def put(self, document: Document, pack: bytes, mark: bytes) -> None:
         if document.id in self.indexed:
             self._writer.delete_documents_by_term("id", document.id)
+            self.replaced += 1
         self._writer.add_document(entry(document, pack))
         self.indexed[document.id] = self._batch[document.id] = mark
 
     def remove(self, id: str) -> None:
         self._writer.delete_documents_by_term("id", id)
         del self.indexed[id]
+        self.replaced += 1
         self._batch[id] = None
 
     def commit(self) -> None:
@@ -75,9 +83,12 @@ class Building:
 
 
 def begin(path: Path, base: Ledger, base_index: Path | None) -> Building:
-    """Take up what a cut-off run left at `path` if it started from the same version; start anew if not."""
-    started_from = f"{ANALYSIS} {base_index.parent.name if base_index else '-'}"
+    """Take up what a cut-off run left at `path` if it started from the same version, or from none because too much
+    had changed; start anew if not."""
     mark = path / "started_from"
+    if mark.exists() and mark.read_text() == _FROM_NOTHING:
+        base, base_index = {}, None
+    started_from = f"{ANALYSIS} {base_index.parent.name}" if base_index else _FROM_NOTHING
     if not mark.exists() or mark.read_text() != started_from:
         shutil.rmtree(path, ignore_errors=True)
         (path / "parts").mkdir(parents=True)

@@ -69,7 +69,8 @@ def index_corpus(
         building = begin(folder / "building", base, before / "index" if before else None)
         now, texts = _fill(building, opened, licence, progress, commit_bytes)
         done = _account(base, now, building.resumed)
-        stale = (read_manifest(before).stale if before else 0) + done["changed"] + done["removed"]
+        inherited = read_manifest(before).stale if before and not building.from_nothing else 0
+        stale = inherited + building.replaced
         if stale > MOST_STALE * len(now):
             building.discard()
             building, stale = begin(folder / "building", {}, None), 0
@@ -168,5 +169,5 @@ def _account(base: Ledger, now: Ledger, resumed: set[str]) -> dict[str, int]:
         "changed": len(now) - added - unchanged,
         "unchanged": unchanged,
         "removed": len(base.keys() - now.keys()),
-        "resumed": len(resumed & now.keys()),
+        "resumed": sum(1 for id in resumed & now.keys() if base.get(id) != now[id]),
     }

@@ -96,6 +96,45 @@ def test_a_run_that_was_cut_off_is_taken_up_where_it_committed(tmp_path: Path, s
     assert fresh.manifest.version == done.manifest.version
 
 
+def test_an_index_that_is_made_anew_is_taken_up_where_it_was_cut_off(tmp_path: Path, site: Site) -> None:
+    """Where most documents changed, a first pass finds that out and a second makes the index whole."""
+    index_corpus(write(tmp_path / "old.jsonl", numbered(3000)), "c", site)
+    changed = write(tmp_path / "new.jsonl", [*numbered(2900, "changed"), *numbered(3000)[2900:]])
+    told: list[int] = []
+
+    def cut(done: int, _total: int) -> None:
+        told.append(done)
+        if told.count(3000) == 3:  # 3000 is told twice by each pass
+            raise Cut
+
+    with pytest.raises(Cut):
+        index_corpus(changed, "c", site, progress=cut, commit_bytes=5000)
+    assert account(index_corpus(changed, "c", site, progress=lambda d, _: told.append(d)))["resumed"] > 2000
+    assert [done // 1000 for done in told] == [1, 2, 3, 3, 1, 2, 3, 1, 2, 3, 3]
+    again = index_corpus(changed, "fresh", site).manifest
+    assert scores(site, "c") == scores(site, "fresh")
+    assert corpora(site)[0] == again.model_copy(update={"name": "c"})
+
+
+def test_documents_that_changed_between_a_cut_off_run_and_the_next_count_as_stale(tmp_path: Path, site: Site) -> None:
+    path = write(tmp_path / "c.jsonl", numbered(3000))
+
+    def cut(done: int, _total: int) -> None:
+        if done == 2000:
+            raise Cut
+
+    with pytest.raises(Cut):
+        index_corpus(path, "c", site, progress=cut, commit_bytes=5000)
+    few = index_corpus(write(path, [*numbered(50, "changed"), *numbered(3000)[50:]]), "c", site)
+    assert (few.added, few.manifest.stale) == (3000, 50)
+    with pytest.raises(Cut):
+        index_corpus(path, "d", site, progress=cut, commit_bytes=5000)
+    many = index_corpus(write(path, numbered(3000)), "d", site)
+    assert (many.added, many.manifest.stale) == (3000, 50)
+    most = index_corpus(write(path, numbered(3000, "other")), "d", site)
+    assert (most.changed, most.manifest.stale) == (3000, 0)
+
+
 _INDEX_AND_DIE = """
 import os, sys
 from pathlib import Path
