@@ -1,8 +1,8 @@
 """The tools of a search agent, under the names and shapes that search agents are trained on."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from envs.search.document import clean
 from envs.tool import ToolSpec
@@ -28,7 +28,18 @@ class Asked(NamedTuple):
     """What was cut, in words."""
 
 
-class Search(BaseModel):
+class _Arguments(BaseModel):
+    """As models write them: an id or a word of digits as a number, null for what is left out."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class Search(_Arguments):
     query: _Text | list[_Text] = Field(description="What to look for, in a few words; or several queries at once.")
     top_k: int = Field(default=5, ge=1, description="How many results to list for each query.")
 
@@ -42,12 +53,12 @@ class Search(BaseModel):
         return Asked(queries[:max_queries], min(self.top_k, max_top_k), notes)
 
 
-class Visit(BaseModel):
+class Visit(_Arguments):
     id: _DocumentId
     page: int = Field(default=1, description="Which page of a long document to read; the first is 1.")
 
 
-class Find(BaseModel):
+class Find(_Arguments):
     id: _DocumentId
     pattern: _Text = Field(description="Words to find in the document, as plain text; case does not matter.")
 
