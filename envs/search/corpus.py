@@ -81,23 +81,26 @@ class Corpus:
             limit = min(limit * 8, max(_MOST_TIES, limit))
 
     def document(self, key: str) -> Document | None:
-        """By id, or else by URL."""
-        return self._lookup("id", key) or self._lookup("url", key)
+        """By id, or else by URL; of several parts of one page, the one whose id comes first."""
+        if by_id := self.document_by_id(key):
+            return by_id
+        same_page = self._holding("url", key, self._searcher.doc_freq("url", key))
+        return min(map(self._document, same_page), key=lambda document: document.id, default=None)
 
     def document_by_id(self, id: str) -> Document | None:
-        return self._lookup("id", id)
+        return next(map(self._document, self._holding("id", id, 1)), None)
 
     def missing(self, ids: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the ids that no document has."""
-        return tuple(id for id in ids if not self._searcher.doc_freq("id", id))
+        return tuple(id for id in ids if not self._holding("id", id, 1))
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
-    def _lookup(self, field: str, value: str) -> Document | None:
+    def _holding(self, field: str, value: str, most: int) -> list[tantivy.DocAddress]:
+        """Unlike a count by the engine, without documents that were removed."""
         query = tantivy.Query.term_query(self._schema, field, value)
-        hits = self._searcher.search(query, 1, count=False).hits
-        return self._document(hits[0][1]) if hits else None
+        return [address for _, address in self._searcher.search(query, max(1, most), count=False).hits]
 
     def _document(self, address: tantivy.DocAddress) -> Document:
         pack: bytes = self._searcher.doc(address)["pack"][0]

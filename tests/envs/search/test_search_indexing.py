@@ -71,6 +71,21 @@ def test_indexing_again_costs_what_changed_and_leaves_the_old_version_as_it_was(
     assert account(index_corpus(path, "c", site)) == counts(unchanged=100)
 
 
+def test_a_document_that_is_gone_is_missing(tmp_path: Path, site: Site) -> None:
+    index_corpus(write(tmp_path / "c.jsonl", numbered(100)), "c", site)
+    index_corpus(write(tmp_path / "c.jsonl", numbered(99)), "c", site)
+    assert Library(site).open("c").missing(("d98", "d99", "d100")) == ("d99", "d100")
+
+
+def test_of_several_parts_of_one_page_its_url_opens_the_same_wherever_it_was_indexed(
+    tmp_path: Path, site: Site
+) -> None:
+    parts = [Document(f"p{n}", "Page", f"part {n}", "https://x.test/page") for n in range(9)]
+    for name, order in (("one", parts), ("two", parts[::-1]), ("three", parts[4:] + parts[:4])):
+        index_corpus(write(tmp_path / "c.jsonl", order), name, site, commit_bytes=10)
+        assert Library(site).open(name).document("https://x.test/page") == parts[0]
+
+
 class Cut(Exception):
     pass
 
