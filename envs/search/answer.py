@@ -22,13 +22,18 @@ _NONE = re.compile(
 
 def extract_answer(text: str) -> str:
     """The last marked answer, or the whole text where none is marked. Reasoning in <think> does not count."""
-    # Some chat templates open the reasoning themselves, so that only its end is in the text.
-    text = _THINKING.sub("", text).rpartition("</think>")[2].strip()
+    text = without_thinking(text).strip()
     marks = [(m.start(), kind, m.end()) for kind in (_LINE, _TAG, _BOXED) for m in kind.finditer(text)]
     if marks:
         _, kind, end = max(marks, key=lambda mark: mark[0])
         text = _marked(kind, text[end:])
     return _unwrapped(text)
+
+
+def without_thinking(text: str) -> str:
+    """What a model wrote after its reasoning."""
+    # Some chat templates open the reasoning themselves, so that only its end is in the text.
+    return _THINKING.sub("", text).rpartition("</think>")[2]
 
 
 def is_no_answer(answer: str) -> bool:

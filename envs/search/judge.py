@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from envs.errors import EnvironmentFailure, boundary
 from envs.frozen import content_hash
 from envs.score import Score
+from envs.search.answer import without_thinking
+from envs.search.document import clean
 
 Complete = Callable[[str], Awaitable[str]]
 """From one user message to the model's text."""
@@ -30,7 +32,8 @@ fits is none. Several answers that exclude each other are wrong even if one of t
 correct: yes or no
 confidence: 0 to 100"""
 
-_CORRECT = re.compile(r"^\W*correct\W*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_MARKS = re.compile(r"([<>])(?=\1)")
+_CORRECT = re.compile(r"^\W*correct\W*:\W*(yes|no)\b(?!\W*(?:or\W+)?(?:yes|no)\b)", re.IGNORECASE | re.MULTILINE)
 _FINAL = re.compile(r"^\W*final_answer\W*:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
 _MAX_RESPONSE = 8000
 
@@ -44,19 +47,20 @@ class Judge:
 
     async def score(self, question: str, answer: str, answers: Sequence[str]) -> Score:
         """Raises `EnvironmentFailure` where the judge cannot be reached or gives no verdict: that is no score of 0."""
-        response = answer.replace("<<<", "< < <").replace(">>>", "> > >")
+        response = _MARKS.sub(r"\1 ", answer)
         if len(response) > _MAX_RESPONSE:
             response = "[beginning left out] " + response[-_MAX_RESPONSE:]
-        prompt = PROMPT.format(question=question, answers=" | ".join(answers), response=response)
+        prompt = clean(PROMPT.format(question=question, answers=" | ".join(answers), response=response))
         with boundary(EnvironmentFailure, f"judge {self._model}"):
             said = await self._complete(prompt)
-        verdicts = _CORRECT.findall(said)
+        verdict = without_thinking(said)
+        verdicts = _CORRECT.findall(verdict)
         if not verdicts:
             raise EnvironmentFailure(
                 f"judge {self._model} gave no line `correct: yes` or `correct: no`: {said[:500]!r}"
             )
         right = verdicts[-1].lower() == "yes"
-        final = _FINAL.search(said)
+        final = _FINAL.search(verdict)
         nothing = not right and final is not None and final.group(1).strip().casefold() in ("none", "none.")
         return Score(
             scorer=f"search-judge:{self._model}",
