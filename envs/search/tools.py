@@ -12,6 +12,7 @@ _Text = Annotated[str, AfterValidator(clean)]
 
 _DocumentId = Annotated[
     _Text,
+    AfterValidator(str.strip),
     Field(
         description="The document's id (or URL) exactly as `search` listed it.",
         validation_alias=AliasChoices("id", "url", "docid"),

@@ -23,6 +23,9 @@ _HOP_HEADERS = {
 }
 
 
+_MEMBER = b"\x1f\x8b"
+"""How a gzip member begins."""
+
 T = TypeVar("T")
 Before = Callable[[Target], Awaitable[None]]
 """Raises `FetchFailed` to stop."""
@@ -42,6 +45,31 @@ class Fetched:
     body: bytes
     retry_after: float | None = None
     """Seconds that the server asks to be left alone for."""
+
+
+class _Gunzip:
+    """One gzip member after another (RFC 1952); what follows the last one is no part of the page."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=31)
+        self._rest = b""
+
+    @property
+    def whole(self) -> bool:
+        return self._member.eof
+
+    def decompress(self, chunk: bytes, most: int) -> bytes:
+        """At most `most` bytes, more than 0; what lies beyond them is lost, since the page is too large then."""
+        unpacked, packed, self._rest = b"", self._rest + chunk, b""
+        while packed and len(unpacked) < most:
+            if self._member.eof:
+                if not packed.startswith(_MEMBER):
+                    self._rest = packed if packed == _MEMBER[:1] else b""
+                    break
+                self._member = zlib.decompressobj(wbits=31)
+            unpacked += self._member.decompress(packed, most - len(unpacked))
+            packed = self._member.unused_data
+        return unpacked
 
 
 class Fetcher:
@@ -116,7 +144,7 @@ class Fetcher:
     async def _body(self, chunks: AsyncIterator[bytes], encoding: str, first: int | None) -> bytes:
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise FetchFailed(f"the page is packed as {encoding[:40]!r}, which was not asked for")
-        unpack = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        unpack = _Gunzip() if "gzip" in encoding else None
         most = self._max_bytes if first is None else first
         packed, body = 0, bytearray()
         async for chunk in chunks:
@@ -126,6 +154,8 @@ class Fetcher:
                 return bytes(body[:first])
             if packed > most or len(body) > most:
                 raise FetchFailed(f"the page is larger than {self._max_bytes} bytes")
+        if unpack and packed and not unpack.whole:
+            raise FetchFailed("the page ended in the middle")
         return bytes(body)
 
     async def __aenter__(self) -> "Fetcher":

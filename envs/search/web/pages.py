@@ -56,7 +56,8 @@ class Pages:
         await self._pace.turn(target.url.host, await self._robots.pause(str(target.url)))
 
     def _path(self, url: str) -> Path:
-        name = hashlib.sha256(str(httpx.URL(url)).encode()).hexdigest()
+        page = httpx.URL(url).copy_with(fragment=None)  # one page under all spellings of its URL
+        name = hashlib.sha256(str(page).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 
     def _kept(self, url: str) -> tuple[Document, str] | None:
@@ -67,7 +68,9 @@ class Pages:
             fetched, *fields = orjson.loads(path.read_bytes())
         except (FileNotFoundError, httpx.InvalidURL, UnicodeError):
             return None
-        return Document(*fields), fetched
+        document = Document(*fields)
+        # Nothing tells a rollout that another one asked for the page before, and how that spelt it.
+        return document._replace(id=url, title=url if document.title == document.id else document.title), fetched
 
     def _write(self, document: Document, fetched: str) -> None:
         path = self._path(document.id)

@@ -17,6 +17,7 @@ from envs.evidence import FULL, SNIPPET
 from envs.search.environment import SearchEnvironment
 from envs.search.render import listed_ids
 from envs.search.tools import TOOLS
+from envs.search.web.extract import extract
 from envs.search.web.fetch import Fetcher, FetchFailed
 from envs.search.web.guard import Guard, Refused
 from envs.task import Task
@@ -41,6 +42,7 @@ class SmallSite:
     seen: dict[str, int] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    packed: bytes = b""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen[request.path] = self.seen.get(request.path, 0) + 1
@@ -53,6 +55,10 @@ class SmallSite:
                 return web.Response(text="plain words")
             case "/picture":
                 return web.Response(body=b"\x89PNG", content_type="image/png")
+            case "/gzip":
+                return web.Response(
+                    body=self.packed, headers={"content-encoding": "gzip", "content-type": "text/plain"}
+                )
             case "/bomb":
                 return web.Response(body=BOMB, headers={"content-encoding": "gzip", "content-type": "text/plain"})
             case "/brotli":
@@ -173,6 +179,51 @@ async def test_a_page_is_read_once_and_kept(tmp_path: Path, site: SmallSite) -> 
     found = await call(session, "find", id=url, pattern="animals of africa")
     assert "matches for 'animals of africa' in Zebras" in found.text
     await searching.close()
+
+
+async def test_what_another_rollout_asked_for_before_makes_no_difference(tmp_path: Path, site: SmallSite) -> None:
+    """Nor how it spelt the URL."""
+    spellings = [f"{site.origin}/plain", f"{site.origin}/plain#part", f" {site.origin}/plain".replace("http:", "HTTP:")]
+    searching = environment(tmp_path / "alone", settings(site, keep_seconds=0))
+    alone = [await call(await searching.start(TASK, {}), "visit", id=url) for url in spellings]
+    await searching.close()
+    site.seen.clear()
+    searching = environment(tmp_path / "shared", settings(site))
+    shared = [await call(await searching.start(TASK, {}), "visit", id=url) for url in spellings]
+    await searching.close()
+    assert [(r.text, r.evidence[0].source, r.evidence[0].title) for r in shared] == [
+        (r.text, r.evidence[0].source, r.evidence[0].title) for r in alone
+    ]
+    assert [r.evidence[0].source for r in shared] == [url.strip() for url in spellings]
+    assert site.seen == {"/robots.txt": 1, "/plain": 1}
+
+
+@pytest.mark.parametrize(
+    ("packed", "words"),
+    [
+        (gzip.compress(b"one ", mtime=0) + gzip.compress(b"two", mtime=0), "one two"),
+        (gzip.compress(b"one", mtime=0) + b"\0" * 512, "one"),
+        (b"", ""),
+        (gzip.compress(b"one" * 1000, mtime=0)[:-12], "FetchFailed: the page ended in the middle"),
+        (gzip.compress(b"one", mtime=0)[:4], "FetchFailed: the page ended in the middle"),
+        (b"no gzip at all", "FetchFailed: the connection failed (error)"),
+    ],
+)
+async def test_a_packed_page_is_read_whole_or_not_at_all(site: SmallSite, packed: bytes, words: str) -> None:
+    site.packed = packed
+    async with Fetcher(Guard(allowed=frozenset([site.origin.removeprefix("http://")]))) as fetcher:
+        try:
+            got = (await fetcher.get(f"{site.origin}/gzip")).body.decode()
+        except FetchFailed as e:
+            got = f"FetchFailed: {e}"
+    assert got == words
+
+
+@pytest.mark.parametrize("data", [b"%PDF-1.4\nwords", bytes(range(256)), b"\x89PNG\r\n\x1a\n" + b"\0\1" * 99])
+def test_what_is_no_text_is_no_page_whatever_its_server_calls_it(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no text"):
+        extract("http://a.test/", "text/html", None, data)
+    assert extract("http://a.test/", "text/plain", None, b"one \0 NUL" + b"!" * 60)[1].startswith("one \0 NUL")
 
 
 async def test_what_was_only_listed_is_filled_in_afterwards(tmp_path: Path, site: SmallSite) -> None:
