@@ -35,12 +35,13 @@ class Endpoint:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._key = settings.api_key
         self._model = settings.model
+        self._seconds = settings.seconds
         self._client = httpx.AsyncClient(
             base_url=settings.base_url.rstrip("/") + "/", headers=headers, timeout=settings.seconds
         )
 
     async def complete(self, prompt: str) -> str:
-        """The text of one greedy completion. Raises `httpx.HTTPError`, `ValueError` for a body of another shape."""
+        """The text of one greedy completion. Raises `ValueError` where there is none."""
         message = {"role": "user", "content": prompt}
         body = await self._post("chat/completions", {"model": self._model, "messages": [message], "temperature": 0})
         try:
@@ -64,10 +65,12 @@ class Endpoint:
         for attempt in range(1, _TRIES + 1):
             wait = 0.2 * 2**attempt
             try:
-                response = await self._client.post(path, json=body)
-            except httpx.TransportError:
+                async with asyncio.timeout(self._seconds):  # httpx has one for each read only
+                    response = await self._client.post(path, json=body)
+            except (httpx.TransportError, TimeoutError) as e:
                 if attempt == _TRIES:
-                    raise
+                    words = str(e) or f"no whole answer within {self._seconds:g} seconds"
+                    raise ValueError(f"the endpoint failed: {type(e).__name__}: {words}") from None
             else:
                 if response.status_code not in _AGAIN or attempt == _TRIES:
                     if response.is_error:

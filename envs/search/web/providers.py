@@ -96,10 +96,12 @@ class SearchApi:
     async def _answer(self, query: str, top_k: int, last: bool) -> httpx.Response | None:
         """None for a connection that failed and may be tried again."""
         try:
-            return await self._ask(query, top_k)
-        except httpx.TransportError as e:
+            async with asyncio.timeout(self._settings.seconds):  # httpx has one for each read only
+                return await self._ask(query, top_k)
+        except (httpx.TransportError, TimeoutError) as e:
             if last:
-                raise self._failed(f"{type(e).__name__}: {e}") from None
+                words = str(e) or f"no whole answer within {self._settings.seconds:g} seconds"
+                raise self._failed(f"{type(e).__name__}: {words}") from None
             return None
 
     def _results(self, response: httpx.Response, top_k: int) -> list[WebResult]:
