@@ -36,8 +36,13 @@ def index(
         )
     if as_json:
         counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged, "removed": done.removed}
+        counts["left_out"] = len(done.left_out)
         emit({"corpus": name, "version": done.manifest.version, "documents": done.manifest.documents, **counts})
     else:
+        if done.left_out:
+            first = ", ".join(str(path.relative_to(source)) for path in done.left_out[:3])
+            more = f" and {len(done.left_out) - 3} more" if len(done.left_out) > 3 else ""
+            say(f"left out, as none of the kind that is read here: {first}{more}")
         say(f"{done.added} added, {done.changed} changed, {done.unchanged} unchanged, {done.removed} removed")
         print(f"{name} {done.manifest.version}: {done.manifest.documents} documents")
 

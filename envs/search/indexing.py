@@ -41,6 +41,8 @@ class Indexed:
     removed: int
     resumed: int
     """Of added and changed: taken over from a run that was cut off."""
+    left_out: tuple[Path, ...] = ()
+    """Files of the source that nothing was read from."""
 
 
 def index_corpus(
@@ -84,7 +86,7 @@ def index_corpus(
             analysis=ANALYSIS,
             stale=stale,
         )
-        return Indexed(manifest=_publish(folder, building, manifest, now), **done)
+        return Indexed(manifest=_publish(folder, building, manifest, now), left_out=opened.left_out, **done)
 
 
 def _before(folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ Owns finding the files, reading rows, and naming the file, line and field where 
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ FIELDS = Document._fields
 _REQUIRED = ("id", "title", "text")
 _MAX_ID = 512
 _ROW_BITS = 40
+_ABOUT_A_DATASET = re.compile(r"README\.md|LICENSE.*|state\.json|dataset_\w+\.json", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Source:
     root: Path
     files: tuple[Path, ...]
     columns: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[Path, ...] = ()
+    """Files of a folder that are of no kind that is read, or pages beside rows."""
 
     def count(self) -> int:
         """Documents in it, counted without parsing them."""
@@ -101,7 +105,8 @@ def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
     found = [p for p in files if _is_rows(p)] or [p for p in files if p.suffix.lower() in SUFFIXES]
     if not found:
         raise CorpusError(f"{path}: holds no .jsonl, .parquet, .arrow, .txt, .md or .html file")
-    return Source(path, tuple(found), columns)
+    left_out = [p for p in set(files).difference(found) if not _ABOUT_A_DATASET.fullmatch(p.name)]
+    return Source(path, tuple(found), columns, tuple(sorted(left_out)))
 
 
 def _passed_over(path: Path) -> bool:

@@ -56,12 +56,22 @@ def test_a_hugging_face_dataset_folder_is_read_past_its_readme(tmp_path: Path) -
     assert documents(tmp_path) == DOCUMENTS
 
 
+def test_what_of_a_folder_is_not_read_is_told(tmp_path: Path) -> None:
+    jsonl(tmp_path / "c.jsonl", ROWS)
+    for name in ("notes.md", "README.md", "paper.pdf", "dataset_infos.json", ".hidden", "LICENSE"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in open_source(tmp_path).left_out] == ["notes.md", "paper.pdf"]
+    (tmp_path / "c.jsonl").unlink()
+    assert [path.name for path in open_source(tmp_path).left_out] == ["paper.pdf"]
+
+
 def test_a_dataset_saved_to_disk_is_read(tmp_path: Path) -> None:
     datasets.Dataset.from_list([{"_id": d.id, "title": d.title, "contents": d.text} for d in DOCUMENTS]).save_to_disk(
         str(tmp_path / "saved")
     )
     expected = [Document(d.id, d.title, d.text) for d in DOCUMENTS]
     assert documents(tmp_path / "saved", id="_id", text="contents") == expected
+    assert open_source(tmp_path / "saved").left_out == ()
 
 
 def test_a_folder_of_pages_takes_titles_from_the_pages(tmp_path: Path) -> None:
