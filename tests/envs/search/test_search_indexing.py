@@ -86,6 +86,14 @@ def test_of_several_parts_of_one_page_its_url_opens_the_same_wherever_it_was_ind
         assert Library(site).open(name).document("https://x.test/page") == parts[0]
 
 
+def test_equals_are_listed_alike_wherever_they_were_indexed(tmp_path: Path, site: Site) -> None:
+    equals = [Document(f"d{n:04}", "", "the same words") for n in range(3000)]
+    for name, order in (("one", equals), ("two", equals[1500:] + equals[1499::-1])):
+        index_corpus(write(tmp_path / "c.jsonl", order), name, site, commit_bytes=10_000)
+        hits = Library(site).open(name).search(understand("same words"), 3)
+        assert [hit.document.id for hit in hits] == ["d0000", "d0001", "d0002"]
+
+
 class Cut(Exception):
     pass
 
