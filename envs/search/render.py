@@ -12,6 +12,8 @@ from envs.search.corpus import Hit
 from envs.search.document import Document
 from envs.search.passage import Found, Span
 
+_TITLE, _URL = 300, 2000
+"""Characters shown of them; those of a corpus know no bound."""
 _LISTED = re.compile(r"^\[\d+\] .*\n    id: (.+?)  score: ", re.MULTILINE)
 
 
@@ -35,10 +37,9 @@ def listing(shown: Listing) -> str:
         lines.append("No results. Try other or fewer words.")
     for hit, passage in shown.hits:
         document = hit.document
-        url = f"  url: {_line(document.url)}" if document.url else ""
         lines += [
-            f"[{hit.rank}] {_line(document.title, 300)}",
-            f"    id: {document.id}  score: {hit.score:.4f}{url}",
+            f"[{hit.rank}] {_line(document.title, _TITLE)}",
+            f"    id: {document.id}  score: {hit.score:.4f}{_url(document)}",
             f"    {passage}",
         ]
     return "\n".join(lines)
@@ -46,7 +47,7 @@ def listing(shown: Listing) -> str:
 
 def page(document: Document, number: int, spans: Sequence[Span]) -> str:
     start, end = spans[number - 1]
-    head = [_line(document.title), f"id: {document.id}" + (f"  url: {document.url}" if document.url else "")]
+    head = [_line(document.title, _TITLE), f"id: {document.id}{_url(document)}"]
     if len(spans) == 1:
         return "\n".join([*head, "", document.text])
     head[1] += f"  page {number} of {len(spans)} (characters {start} to {end} of {len(document.text)})"
@@ -56,7 +57,7 @@ def page(document: Document, number: int, spans: Sequence[Span]) -> str:
 
 
 def places(document: Document, pattern: str, found: Found, spans: Sequence[Span]) -> str:
-    said = f"{_line(pattern, 100)!r} in {_line(document.title)} (id: {document.id})"
+    said = f"{_line(pattern, 100)!r} in {_line(document.title, _TITLE)} (id: {document.id})"
     if not found.total:
         return f"No match for {said}. Words are matched as they are written; try fewer of them."
     left_out = found.total - len(found.shown)
@@ -82,6 +83,10 @@ def excerpt(text: str, span: Span) -> str:
     """That part of the text on one line, with … where it was cut."""
     start, end = span
     return ("…" if start > 0 else "") + _line(text[start:end]) + ("…" if end < len(text) else "")
+
+
+def _url(document: Document) -> str:
+    return f"  url: {_line(document.url, _URL)}" if document.url else ""
 
 
 def _line(text: str, limit: int | None = None) -> str:
