@@ -20,13 +20,16 @@ def names() -> frozenset[str]:
 
 
 def create(name: str, site: Site) -> Environment:
-    """Raises `TaskError` naming the known environments, `EnvironmentFailure` for one that cannot be imported."""
+    """Raises `TaskError` naming the known environments, `EnvironmentFailure` for one that cannot be imported or made,
+    or that two packages call so."""
     found = entry_points(group="trajc.environments", name=name)
     if not found:
         raise TaskError(f"unknown environment {name!r}; known: {', '.join(sorted(names()))}")
+    if len(meant := sorted({e.value for e in found})) > 1:
+        raise EnvironmentFailure(f"environment {name!r} could be {' or '.join(meant)}: uninstall all but one package")
     with boundary(EnvironmentFailure, f"environment {name!r} cannot be loaded"):
         factory: Factory = next(iter(found)).load()
-    return factory(site)
+        return factory(site)
 
 
 def scorer_of(environment: Environment) -> str:
