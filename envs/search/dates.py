@@ -12,8 +12,9 @@ _MAX_CHARACTERS = 80
 _IDLE_WORDS = "the of on in ad ce monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun"
 _LEFT_OUT = frozenset(_IDLE_WORDS.split())
 _YEAR_FIRST = re.compile(
-    r"\s*(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?(?:t[\d:.]+(?:z|[+-][\d:]+)?)?|月)?\s*", re.IGNORECASE
+    r"\s*(\d{4})(?:[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:t[\d:.]+(?:z|[+-][\d:]+)?)?|-(\d\d)|年(\d{1,2})月)\s*", re.I
 )
+"""`1999.5` is a number."""
 
 Day = tuple[int, int, int]
 Month = tuple[int, int]
@@ -24,7 +25,7 @@ def parse_date(text: str) -> Day | Month | None:
     if len(text) > _MAX_CHARACTERS:
         return None
     if m := _YEAR_FIRST.fullmatch(text):
-        return _day(int(m[1]), int(m[2]), int(m[3])) if m[3] else _month(int(m[1]), int(m[2]))
+        return _day(int(m[1]), int(m[2]), int(m[3])) if m[3] else _month(int(m[1]), int(m[4] or m[5]))
     words = re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text.casefold()))
     words = [w for w in words if w not in _LEFT_OUT]
     month = [_MONTHS[w] for w in words if w in _MONTHS]
