@@ -21,7 +21,8 @@ _RAISED = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u207b\u
 """Before an exponent or a fraction, which would become digits like those before it."""
 _MINUS = re.compile(r"(?<![\w.)\]%−-])[-−](?=\.?\d)|(?<=(?<!\w)[a-z])[-−](?![\w−-])")
 """Before a number, or after a letter that stands alone (a blood group, a mark)."""
-_INITIALS = re.compile(r"(?<=(?<!\w)[a-z])\.\s*(?=[a-z]\.)")
+_INITIALS = re.compile(r"(?<=(?<!\w)[^\W\d_])(?:\.\s*|\s+)(?=[^\W\d_](?!\w))")
+"""Between letters that stand alone: `J. K.`, `J K` and `J.K.` are one."""
 _DROPPED = re.compile(r"[^\w.+#]|_|(?<![a-z+#])[+#]+")
 _SIGNS = re.compile(r"[$€£¥<>≤≥](?=\s*[-−]?\d)|(?<=\d)\s*[$€£¥%]")
 _YES_NO = re.compile(
