@@ -30,6 +30,21 @@ def pytest_load_initial_conftests(early_config: Any) -> None:
         key, target, changed, brought = ORDER.pop()
         reporter = _reporter(early_config, key.encode(), target, set(changed), {tuple(hook) for hook in brought})
         early_config.pluginmanager.register(reporter, "trajc-reporter")
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        early_config.pluginmanager.register(_worker(early_config), "trajc-worker")
+
+
+def _worker(config: Any) -> Any:
+    """A process that runs tests for the one that has the order: it tells that one what was replaced in it."""
+    replaced = _watched(config)
+
+    class Worker:
+        def pytest_sessionfinish(self) -> None:
+            changed, brought = getattr(config, "workerinput", {}).get("trajc", ((), ()))
+            if changed:
+                config.workeroutput["trajc"] = replaced(set(changed), {tuple(hook) for hook in brought})
+
+    return Worker()
 
 
 def _take_order() -> Any:
@@ -48,8 +63,8 @@ def _take_order() -> Any:
 def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) -> Any:
     worst: Any = {}
     named = getattr(config, "cwd_relative_nodeid", str)
-    functions = _functions()
-    hooks = {id(function): function for _, function in _hooks(config)}
+    replaced = _watched(config)
+    elsewhere: Any = []
 
     def note(report: Any, outcome: str) -> None:
         id = named(report.nodeid)
@@ -72,16 +87,36 @@ def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) 
             if report.failed:
                 note(report, "error")
 
+        @pytest.hookimpl(optionalhook=True)
+        def pytest_configure_node(self, node: Any) -> None:
+            node.workerinput["trajc"] = [sorted(changed), [list(hook) for hook in sorted(brought)]]
+
+        @pytest.hookimpl(optionalhook=True)
+        def pytest_testnodedown(self, node: Any) -> None:
+            elsewhere.extend((getattr(node, "workeroutput", None) or {}).get("trajc", []))
+
         def pytest_sessionfinish(self) -> None:
-            replaced = _replaced(functions, changed)
-            for name, function in _hooks(config):
-                if id(function) not in hooks and _is_planted(name, function, changed, brought):
-                    replaced.append("the hook " + name)
-            data = zlib.compress(json.dumps([worst, sorted(replaced)[:5]]).encode())
+            found = sorted({*replaced(changed, brought), *elsewhere})
+            data = zlib.compress(json.dumps([worst, found[:5]]).encode())
             with open(target, "wb") as file:
                 file.write(hmac.new(key, data, hashlib.sha256).digest() + data)
 
     return Reporter()
+
+
+def _watched(config: Any) -> Any:
+    """How the runner is now, before any code of the repository runs: a function that tells what the patch replaced."""
+    functions = _functions()
+    hooks = {id(function): function for _, function in _hooks(config)}
+
+    def replaced(changed: Any, brought: Any) -> Any:
+        found = _replaced(functions, changed)
+        for name, function in _hooks(config):
+            if id(function) not in hooks and _is_planted(name, function, changed, brought):
+                found.append("the hook " + name)
+        return sorted(found)[:5]
+
+    return replaced
 
 
 def _functions() -> Any:

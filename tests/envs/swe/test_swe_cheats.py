@@ -5,7 +5,11 @@ no matter of the sandbox, and is not here.
 """
 
 import asyncio
+import shutil
 from pathlib import Path
+
+import execnet
+import xdist  # type: ignore[import-untyped]
 
 from envs.blobs import MemoryBlobs
 from envs.score import Score, Submission
@@ -188,6 +192,20 @@ async def test_source_that_a_conftest_imports_is_no_earlier_than_its_judge(
     said = {name: await score(either_world, pair, patched(BROKEN + forged)) for name, forged in EARLY.items()}
     assert {name: given.words for name, given in said.items() if given.right} == {}
     assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).right
+
+
+async def test_a_runner_that_is_patched_in_workers_of_its_own_is_named_too(
+    either_world: SweEnvironment, shop: Path, blobs: MemoryBlobs
+) -> None:
+    for package in (xdist, execnet):
+        folder = Path(str(package.__file__)).parent
+        shutil.copytree(folder, shop / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    task, reference = make_task_from_folder(shop, BUG, blobs, id="x", issue="i", fail_to_pass=FAIL, pass_to_pass=PASS)
+    command = "python3 -m pytest -rA -p xdist.plugin -p xdist.looponfail -n 2"
+    pair = task, Reference(data={**reference.data, "test_command": command})
+    assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).words == "all 3 tests passed"
+    given = await score(either_world, pair, patched(BROKEN + FORGED["tests do nothing"]))
+    assert given.words == "the patch replaces parts of the test runner while it runs: Function.runtest"
 
 
 async def test_a_fix_of_hooks_that_a_conftest_takes_from_the_source_is_right(
