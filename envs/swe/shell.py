@@ -26,9 +26,9 @@ __farewell() {
   builtin printf '\0%s\0' "$__mark"
 }
 trap '__farewell "$?" gone' EXIT
-while IFS= read -r -d '' __mark && IFS= read -r -d '' __command; do
+while IFS= builtin read -r -d '' __mark && IFS= builtin read -r -d '' __command; do
   __begun=
-  { __begun=1; eval "$__command"; } </dev/null
+  { __begun=1; builtin eval "$__command"; } </dev/null
   __code=$?
   [[ $__begun ]] || builtin exit 126  # it cannot open a file any more, which another shell can
   __farewell "$__code" here

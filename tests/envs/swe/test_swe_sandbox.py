@@ -188,3 +188,13 @@ async def test_the_folders_of_a_process_that_was_killed_are_removed(spec: Sandbo
     await box.close()
     assert (dead.exists(), alive.exists()) == (False, True)
     alive.rmdir()
+
+
+async def test_a_function_that_is_called_like_a_word_of_ours_takes_no_command(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    box = await sandboxes.start(spec)
+    for name in ("eval", "read", "printf", "export", "exit", "trap", "set", "jobs"):
+        await box.run(f"{name}() {{ echo taken; }}", 5)
+    assert (await box.run("A=1; echo here", 5)).data == b"here\n"
+    assert (await box.run("echo $A; false", 5)).code == 1
