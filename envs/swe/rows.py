@@ -219,6 +219,6 @@ def _ids(row: Mapping[str, Any], name: str, key: str) -> tuple[str, ...]:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as e:
             raise TaskError(f"{name}: {key} is no JSON list: {e}") from None
-    if not isinstance(value, Sequence) or not all(isinstance(id, str) for id in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(id, str) and id.strip() for id in value):
         raise TaskError(f"{name}: {key} is no list of test ids")
     return tuple(value)

@@ -34,8 +34,10 @@ CLEAR = """
 cd "$0" 2>/dev/null || exit 0
 [ -e .git ] || exec find . -mindepth 1 -delete
 git -c safe.directory="*" ls-files -z > /tmp/.tracked && xargs -0 rm -f -- < /tmp/.tracked || exit 1
+find . -type d \\( -name __pycache__ -o -name .pytest_cache \\) -prune -exec rm -rf {} +
 rm -rf .git /tmp/.tracked
 """
+"""Compiled modules and notes of test runs tell of tests and sources that are not there any more."""
 BASE_FILES = "var"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (

@@ -124,7 +124,8 @@ DOCKERFILE = b"""FROM trajc-base:1
 COPY files /testbed
 RUN cd /testbed && chown -R root /testbed && git init -q && git config user.name t \\
  && git config user.email t@localhost && git add -A \\
- && git commit -qm fix && git rm -q solution.py && git commit -qm base && git gc -q && echo built > built.so
+ && git commit -qm fix && git rm -q solution.py && git commit -qm base && git gc -q && echo built > built.so \\
+ && mkdir -p tests/__pycache__ .pytest_cache/v && echo t > tests/__pycache__/test_cart.pyc && echo t > .pytest_cache/v/t
 """
 
 
@@ -198,6 +199,9 @@ def test_a_wrong_row_is_refused_naming_the_field(history: dict[str, str], shop: 
         ({"FAIL_TO_PASS": "[]"}, "FAIL_TO_PASS names no test"),
         ({"FAIL_TO_PASS": "[oops"}, "FAIL_TO_PASS is no JSON list"),
         ({"PASS_TO_PASS": [1]}, "PASS_TO_PASS is no list of test ids"),
+        ({"PASS_TO_PASS": '"tests/test_cart.py::test_empty"'}, "PASS_TO_PASS is no list of test ids"),
+        ({"PASS_TO_PASS": {"a": 1}}, "PASS_TO_PASS is no list of test ids"),
+        ({"FAIL_TO_PASS": [""]}, "FAIL_TO_PASS is no list of test ids"),
         ({"test_patch": history["test_patch"].replace("no_test_total", "x")}, "test_patch does not apply"),
     ]
     for change, words in changes:
