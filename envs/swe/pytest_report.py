@@ -4,12 +4,13 @@ What stands on the output of a test run is what any code under test may print. T
 Python and pytest, however old they are, so it imports nothing of ours and is written in the plainest Python.
 
 The order, a file beside this one, is read and removed when this module is imported, which is before any code of the
-repository runs: a conftest.py may import the code under test. It holds the key, the path to write, the files that the
-patch changed and the hooks that it brought. Code that goes looking for the key in this process's memory finds it.
+repository runs: a conftest.py may import the code under test. It holds the key, the path to write, and what is to be
+known of the patch. Code that goes looking for the key in this process's memory finds it.
 """
 
 import hashlib
 import hmac
+import importlib.machinery
 import json
 import os
 import sys
@@ -27,8 +28,8 @@ WATCHED = ("_pytest", "pluggy", "unittest")
 def pytest_load_initial_conftests(early_config: Any) -> None:
     """Before any conftest.py is read."""
     if ORDER:
-        key, target, changed, brought = ORDER.pop()
-        reporter = _reporter(early_config, key.encode(), target, set(changed), {tuple(hook) for hook in brought})
+        key, target, patch = ORDER.pop()
+        reporter = _reporter(early_config, key.encode(), target, patch)
         early_config.pluginmanager.register(reporter, "trajc-reporter")
     elif "PYTEST_XDIST_WORKER" in os.environ:
         early_config.pluginmanager.register(_worker(early_config), "trajc-worker")
@@ -40,9 +41,9 @@ def _worker(config: Any) -> Any:
 
     class Worker:
         def pytest_sessionfinish(self) -> None:
-            changed, brought = getattr(config, "workerinput", {}).get("trajc", ((), ()))
-            if changed:
-                config.workeroutput["trajc"] = replaced(set(changed), {tuple(hook) for hook in brought})
+            patch = getattr(config, "workerinput", {}).get("trajc")
+            if patch:
+                config.workeroutput["trajc"] = replaced(patch)
 
     return Worker()
 
@@ -60,7 +61,7 @@ def _take_order() -> Any:
     return [taken]
 
 
-def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) -> Any:
+def _reporter(config: Any, key: bytes, target: str, patch: Any) -> Any:
     worst: Any = {}
     named = getattr(config, "cwd_relative_nodeid", str)
     replaced = _watched(config)
@@ -89,14 +90,14 @@ def _reporter(config: Any, key: bytes, target: str, changed: Any, brought: Any) 
 
         @pytest.hookimpl(optionalhook=True)
         def pytest_configure_node(self, node: Any) -> None:
-            node.workerinput["trajc"] = [sorted(changed), [list(hook) for hook in sorted(brought)]]
+            node.workerinput["trajc"] = patch
 
         @pytest.hookimpl(optionalhook=True)
         def pytest_testnodedown(self, node: Any) -> None:
             elsewhere.extend((getattr(node, "workeroutput", None) or {}).get("trajc", []))
 
         def pytest_sessionfinish(self) -> None:
-            found = sorted({*replaced(changed, brought), *elsewhere})
+            found = sorted({*replaced(patch), *elsewhere})
             data = zlib.compress(json.dumps([worst, found[:5]]).encode())
             with open(target, "wb") as file:
                 file.write(hmac.new(key, data, hashlib.sha256).digest() + data)
@@ -109,8 +110,9 @@ def _watched(config: Any) -> Any:
     functions = _functions()
     hooks = {id(function): function for _, function in _hooks(config)}
 
-    def replaced(changed: Any, brought: Any) -> Any:
-        found = _replaced(functions, changed)
+    def replaced(patch: Any) -> Any:
+        changed, brought = set(patch["changed"]), {tuple(hook) for hook in patch["brought"]}
+        found = _replaced(functions, changed) + _hiding(patch["created"], patch["root"])
         for name, function in _hooks(config):
             if id(function) not in hooks and _is_planted(name, function, changed, brought):
                 found.append("the hook " + name)
@@ -150,6 +152,20 @@ def _replaced(functions: Any, changed: Any) -> Any:
 
 def _is_theirs(file: Any, changed: Any) -> bool:
     return file is None or file in changed or not os.path.exists(file)
+
+
+def _hiding(created: Any, root: str) -> Any:
+    """Modules installed outside of the repository, in whose place a new file of the patch was loaded."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        file: Any = getattr(module, "__file__", None)
+        if file in created and "." not in name:
+            here = os.path.dirname(file)
+            here = os.path.dirname(here) if os.path.basename(file) == "__init__.py" else here
+            spec = importlib.machinery.PathFinder.find_spec(name, [p for p in sys.path if os.path.abspath(p) != here])
+            if spec is not None and spec.origin and not spec.origin.startswith(os.path.join(root, "")):
+                found.append("the installed module " + name)
+    return found
 
 
 def _is_planted(name: str, function: Any, changed: Any, brought: Any) -> bool:

@@ -6,7 +6,7 @@ import re
 import secrets
 import shlex
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,10 @@ class Reporter:
         self._key = secrets.token_hex(32)
         self._folder = f"/tmp/trajc-{secrets.token_hex(8)}"
 
-    async def place(self, sandbox: Sandbox, changed: Collection[str], brought: Collection[tuple[str, str]]) -> None:
-        """`changed` are absolute paths of files that the patch changed, `brought` pytest's hooks that it added to them.
-        Raises `SandboxError`."""
-        order = orjson.dumps([self._key, f"{self._folder}/report", list(changed), list(brought)])
+    async def place(self, sandbox: Sandbox, patch: Mapping[str, object]) -> None:
+        """`patch` is what the plugin is told: `root` (the repository), `changed` (absolute paths), `created` (the new
+        ones among them) and `brought` (path and name of the hooks that were added). Raises `SandboxError`."""
+        order = orjson.dumps([self._key, f"{self._folder}/report", patch])
         for name, data in ((f"{MODULE}.py", PLUGIN.read_bytes()), ("order", order)):
             if reason := await sandbox.write(f"{self._folder}/{name}", data):
                 raise SandboxError(f"the test reporter could not be put into the sandbox: {reason}")

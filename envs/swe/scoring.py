@@ -101,9 +101,7 @@ async def run_tests(
     command = " ".join([reference.test_command, *map(shlex.quote, reference.test_targets or sorted(files))])
     reporter = Reporter() if is_pytest(reference.test_command) else None
     if reporter is not None:
-        changed = [posixpath.join(workdir, path) for path in touched(patch)]
-        brought = [(posixpath.join(workdir, path), hook) for path, hook in brought_hooks(patch, reference)]
-        await reporter.place(sandbox, changed, brought)
+        await reporter.place(sandbox, _told(patch, workdir, reference))
         command = reporter.around(command)
     output = await sandbox.run(f"cd {shlex.quote(workdir)} && {command}", reference.test_seconds)
     if output.code is None and output.ended == "exited":
@@ -114,6 +112,20 @@ async def run_tests(
     report = await reporter.read(sandbox)
     outcomes = {**report.outcomes, **cut_ids(report.outcomes, asked)}
     return Checked(outcomes, log, output.code, timed_out, report.replaced)
+
+
+def _told(patch: str, workdir: str, reference: SweReference) -> dict[str, object]:
+    """A patch as `Reporter.place` takes it."""
+
+    def at(path: str) -> str:
+        return posixpath.join(workdir, path)
+
+    return {
+        "root": workdir,
+        "changed": [at(path) for path in touched(patch)],
+        "created": [at(part.path) for part in split(patch) if part.creates],
+        "brought": [(at(path), hook) for path, hook in brought_hooks(patch, reference)],
+    }
 
 
 def verdict(checked: Checked, reference: SweReference, aside: str = "") -> Score:

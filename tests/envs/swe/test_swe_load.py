@@ -21,6 +21,7 @@ from envs.swe.engine.engine import connect, disconnect
 from envs.swe.environment import SweEnvironment
 from envs.swe.load_rows import Loaded, Loading, load_rows
 from envs.swe.make.suite import PYTEST
+from envs.swe.patch import diff
 from envs.swe.row_files import Row, read_rows
 from envs.swe.row_runs import command_of, image_of, targets_of
 from envs.swe.rows import row_faults
@@ -206,6 +207,13 @@ async def test_a_row_as_it_is_runs_in_its_images_conda_environment(bench_image: 
         answer = SweReference.model_validate(reference.data)
         for patch, value in ((answer.gold_patch, 1.0), ("", 0.0), (PATCH.replace("scale.py", "other.py"), 0.0)):
             assert (await world.score(task, reference, Submission(kind="patch", text=patch))).value == value
+        instead = diff(
+            "only_in_env.py", None, "class Factor:\n    __radd__ = lambda self, x: x * 3\nfactor = Factor()\n"
+        )
+        given = await world.score(task, reference, Submission(kind="patch", text=instead))
+        assert (
+            given.words == "the patch replaces parts of the test runner while it runs: the installed module only_in_env"
+        )
     finally:
         await world.close()
 
