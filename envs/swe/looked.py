@@ -36,14 +36,16 @@ def claimed_paths(claim: Claim, workdir: str, known: Collection[str]) -> list[st
 
 def mentioned(raw: bytes, known: Collection[str], directory: str, workdir: str) -> set[str]:
     """Known files that begin an output line, as `grep -r` and `git diff` name them."""
+    root = normpath(workdir) + "/"
     found: set[str] = set()
     for line in raw.splitlines():
         head = re.split(rb"[:\s-](?=\d|\s|$)|:", HEADING.sub(b"", line), maxsplit=1)[0]
-        if not head or len(head) > 4096:
-            continue
-        word = head.decode("utf-8", "replace")
-        found.update(claimed_paths(Claim(word, directory, (1, -1), False), workdir, known))
-    return found & set(known)
+        if head and len(head) <= 4096:
+            word = head.decode("utf-8", "replace")
+            path = normpath(word if word.startswith("/") else f"{directory}/{word}")
+            if path.startswith(root) and path[len(root) :] in known:
+                found.add(path[len(root) :])
+    return found
 
 
 class Said:

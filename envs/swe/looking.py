@@ -45,20 +45,23 @@ def perhaps_shown(
     where it is needed."""
     found: dict[str, Lines | None] = {}
     full = {path for path, entry in known.items() if entry.size}
+    places = {*read.directories, read.directory, workdir}
+    text = b"\n".join(said.lines)
+    named = set[str]().union(*(mentioned(text, full, place, workdir) for place in places))
+    before_text = {path for path in named if said.names(path)}
     for claim in read.claims:
         paths = claimed_paths(claim, workdir, known)
         if len(paths) > FEW:
             searched = not claim.whole and claim.lines is None
-            found_in = [path for path in paths if said.names(path)] if searched else []
+            found_in = [path for path in paths if path in before_text] if searched else []
             paths = found_in or [path for path in paths if said.shares(base(path))]
         for path in paths:
             if claim.whole or path in full or path not in known:
                 found.setdefault(path, claim.lines)
-    for path in sorted(_worded(read, workdir, full)):
+    for path in sorted(_worded(read, places, workdir, full)):
         found.setdefault(path, None)
-    named = mentioned(b"\n".join(said.lines), known, read.directory, workdir) & full
     for path in sorted(named - found.keys()):
-        if said.names(path) or ((read.claims or not read.lists) and said.shares(base(path))):
+        if path in before_text or ((read.claims or not read.lists) and said.shares(base(path))):
             found[path] = None
     if said.raw.count(b"\n") >= LEAST_LINES - 1:
         for path in _wholes(said, longest(), base):
@@ -66,9 +69,8 @@ def perhaps_shown(
     return found
 
 
-def _worded(read: Reading, workdir: str, known: Set[str]) -> Set[str]:
+def _worded(read: Reading, places: Set[str], workdir: str, known: Set[str]) -> Set[str]:
     root = normpath(workdir) + "/"
-    places = {*read.directories, read.directory, workdir}
     paths = (normpath(f"{place}/{word}" if word[0] != "/" else word) for word in read.words if word for place in places)
     return {path.removeprefix(root) for path in paths if path.startswith(root)} & known
 
