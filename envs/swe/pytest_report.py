@@ -31,12 +31,12 @@ def pytest_load_initial_conftests(early_config: Any) -> None:
         key, target, patch = ORDER.pop()
         reporter = _reporter(early_config, key.encode(), target, patch)
         early_config.pluginmanager.register(reporter, "trajc-reporter")
-    elif "PYTEST_XDIST_WORKER" in os.environ:
+    else:
         early_config.pluginmanager.register(_worker(early_config), "trajc-worker")
 
 
 def _worker(config: Any) -> Any:
-    """A process that runs tests for the one that has the order: it tells that one what was replaced in it."""
+    """For a process that may run tests for the one that has the order: it tells that one what was replaced in it."""
     replaced = _watched(config)
 
     class Worker:
