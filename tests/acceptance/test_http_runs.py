@@ -190,7 +190,7 @@ def test_a_dead_endpoint_is_a_failure_by_class_and_can_be_retried(served: Any) -
         ("/v1/environments/web", "unknown environment 'web'; known: swe, search, sql."),
         ("/v1/compilations/comp_x", "comp_x"),
         ("/v1/rollouts?status=lost", "query.status"),
-        ("/v1/nothing", "Not Found"),
+        ("/v1/nothing", "There is nothing at /v1/nothing"),
     ],
 )
 def test_what_is_not_there_is_a_problem_with_words(served: Any, path: str, words: str) -> None:
