@@ -103,7 +103,8 @@ class Models:
         if self.store is None:
             return
         calls, states = self.tally.changed(self.store.now()), self._states()
-        news = [] if states == self._told and not any(s.in_flight or s.waiting for s in states) else states
+        busy = any(s.in_flight or s.waiting for s in states) or any(pool.stranded for pool in self._pools.values())
+        news = states if busy or states != self._told else []
         try:
             self._entries, self._others, hands = await asyncio.to_thread(
                 self.store.exchange, self.tally.worker, calls, news, tuple(self._runs)

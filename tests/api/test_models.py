@@ -15,9 +15,11 @@ from api.models import Models
 from api.service import Service
 from api.settings import Settings
 from envs.task import Task
-from rollout.endpoints import EndpointEntry, EndpointState
+from rollout.blobs import FolderBlobs
+from rollout.endpoints import FRESH_SECONDS, EndpointEntry, EndpointState
 from rollout.model import Conversation, Model, ModelUnauthorised
 from rollout.runs import RunSpec, Work
+from rollout.store import Store
 from rollout.trajectory import Message
 
 
@@ -194,3 +196,29 @@ async def test_each_endpoint_gets_its_own_key_from_the_file_and_none_that_is_ano
         await ask(models(work(base_urls=(one.url,))), 1)
     assert one.keys == ["Bearer secret-1", "Bearer secret-3"]
     assert other.keys == ["Bearer general"]
+
+
+async def test_a_dead_endpoint_is_said_to_be_dead_for_as_long_as_rollouts_wait_for_it(
+    tmp_path: Path, serve: Any
+) -> None:
+    server = await serve()
+    now = [1e6]
+    settings = Settings(home=tmp_path, base_url=(server.url,))
+    with Store.open(tmp_path / "trajc.db", FolderBlobs(tmp_path / "blobs"), clock=lambda: now[0]) as store:
+        async with Models(settings, store) as models:
+            await ask(models.pool("m", ()), 1)
+            server.status = 500
+            waiting = [asyncio.create_task(ask(models.pool("m", ()), 1)) for _ in range(4)]
+            pool = models.pool_of("", "m", ())
+            async with asyncio.timeout(10):
+                while not pool.stranded:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            states = []
+            for _ in range(5):
+                await models.exchange()
+                now[0] += FRESH_SECONDS / 2
+                states += [use.state for use in store.endpoint_uses()]
+            assert states == ["failing"] * 5
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
