@@ -153,8 +153,8 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
         labels = container["Labels"]
         expired = float(labels.get(EXPIRES, "inf")) < now
         if not expired:
-            owned = owner_of(labels, container["Names"][0]) in live or may_live(labels.get(f"trajc.{PROCESS}"))
-            if owned or await _adopted_meanwhile(container, live):
+            owned = await _lives(owner_of(labels, container["Names"][0]), live)
+            if owned or may_live(labels.get(f"trajc.{PROCESS}")) or await _adopted_meanwhile(container, live):
                 continue
         await remove(container)
         removed += 1
@@ -163,6 +163,11 @@ async def reap(client: aiodocker.Docker, live: Collection[str], service: str = "
 
 async def _adopted_meanwhile(container: DockerContainer, live: Collection[str]) -> bool:
     try:
-        return await owner_now(container) in live
+        return await _lives(await owner_now(container), live)
     except SandboxError:
         return False  # it is gone
+
+
+async def _lives(owner: str, live: Collection[str]) -> bool:
+    """Asked in a thread: `live` may be a database, for which no rollout of this process is to wait."""
+    return await asyncio.to_thread(live.__contains__, owner)

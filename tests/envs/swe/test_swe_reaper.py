@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,25 @@ async def test_only_what_no_live_lease_owns_is_removed(docker_sandboxes: DockerS
     finally:
         await reap(docker_sandboxes.client, live=(), service=SERVICE)
     assert await running(docker_sandboxes) == set()
+
+
+class Asked(set[str]):
+    """Remembers the threads that it was asked in."""
+
+    threads: set[int] = set()
+
+    def __contains__(self, owner: object) -> bool:
+        self.threads.add(threading.get_ident())
+        return super().__contains__(owner)
+
+
+async def test_the_reaper_s_questions_hold_up_no_rollout(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
+    labels = {"service": SERVICE, "run": "r", "rollout": "a", "attempt": "1", "host": "here"}
+    await docker_sandboxes.start(replace(spec, labels=labels))
+    live = Asked()
+    assert await reap(docker_sandboxes.client, live=live, service=SERVICE) == 1
+    assert live.threads
+    assert threading.get_ident() not in live.threads, "it was asked on the event loop"
 
 
 async def test_a_start_that_is_cancelled_at_any_moment_leaves_no_container(
