@@ -15,6 +15,7 @@ from api.model_keys import key_for
 from api.settings import Settings
 from api.worker_name import worker_name
 from envs.swe.engine.owner import this_process
+from rollout.client import Timeouts
 from rollout.endpoints import EndpointEntry, EndpointState, share
 from rollout.gate import Gate
 from rollout.member import Endpoint, Status
@@ -90,7 +91,8 @@ class Models:
                 raise ModelError(
                     f"there is no endpoint for {model}: add one (`trajc endpoints add`), or set TRAJC_BASE_URL"
                 )
-            self._pools[key] = Pool(model, endpoints, http=self._http)
+            timeouts = Timeouts(total=self.settings.model_seconds)
+            self._pools[key] = Pool(model, endpoints, http=self._http, timeouts=timeouts)
         return self._pools[key]
 
     async def follow(self) -> None:

@@ -54,6 +54,12 @@ class Settings(BaseModel):
         description="Model calls in flight at one endpoint to begin with, in each process; an engine's own figures "
         "move it from there.",
     )
+    model_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="How long an endpoint may take for one model call, from the request's first byte to the answer's "
+        "last; then the call is made once more, and after that given up (`model_error`).",
+    )
     api_keys: tuple[SecretStr, ...] = Field(
         default=(),
         description="Bearer keys that callers must show, separated by commas; a browser asks for one as the password, "

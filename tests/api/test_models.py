@@ -17,7 +17,7 @@ from api.settings import Settings
 from envs.task import Task
 from rollout.blobs import FolderBlobs
 from rollout.endpoints import FRESH_SECONDS, EndpointEntry, EndpointState
-from rollout.model import Conversation, Model, ModelUnauthorised
+from rollout.model import Conversation, Model, ModelError, ModelUnauthorised
 from rollout.runs import RunSpec, Work
 from rollout.store import Store
 from rollout.trajectory import Message
@@ -222,3 +222,14 @@ async def test_a_dead_endpoint_is_said_to_be_dead_for_as_long_as_rollouts_wait_f
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
+
+
+async def test_a_hung_endpoint_is_given_up_after_the_time_that_the_settings_allow_a_call(
+    tmp_path: Path, serve: Any
+) -> None:
+    server = await serve(seconds=30)
+    async with Models(Settings(home=tmp_path, base_url=(server.url,), model_seconds=0.2)) as models:
+        async with asyncio.timeout(10):
+            with pytest.raises(ModelError, match=r"no answer in 0\.2 s \(gave up after 2 attempts\)"):
+                await ask(models.pool("m", ()), 1)
+    assert len(server.asked) == 2
