@@ -70,6 +70,11 @@ class Queue(Endings):
                 found += [(id, attempt) for id, attempt in c.execute(query, asked)]
         return tuple(found)
 
+    def urgency(self, kinds: Sequence[JobKind], now: float) -> int | None:
+        """The priority of the run that a claim would take from first; None where no run has anything due."""
+        with self.read() as c:
+            return c.execute(queue_sql.URGENCY, {"p_kinds": kinds, "p_now": now}).scalar_one_or_none()
+
     def renew(self, claims: Iterable[Claim], now: float, lease_seconds: float) -> dict[Claim, Gone]:
         """Extend these leases. Returns the claims that are no longer held, and why: their work should stop."""
         held = {claim.job: claim for claim in claims}

@@ -21,17 +21,12 @@ _of_run = _job.run_id == sa.bindparam("p_run", type_=sa.Text)
 _of_none = _job.run_id.is_(None)
 _n = sa.bindparam("p_n", type_=sa.Integer)
 
-RUNS_WITH_DUE = (
-    sa.select(runs.c.id)
-    .where(
-        runs.c.finished.is_(None),
-        runs.c.paused.is_(False),
-        sa.exists().where(_job.run_id == runs.c.id, _kinds, _started),
-    )
-    .order_by(runs.c.priority.desc(), runs.c.id)
-    .limit(_RUNS_AT_ONCE)
+_with_due = (
+    runs.c.finished.is_(None) & runs.c.paused.is_(False) & sa.exists().where(_job.run_id == runs.c.id, _kinds, _started)
 )
+RUNS_WITH_DUE = sa.select(runs.c.id).where(_with_due).order_by(runs.c.priority.desc(), runs.c.id).limit(_RUNS_AT_ONCE)
 """Runs that a claim would take from, in the order they are served."""
+URGENCY = sa.select(runs.c.priority).where(_with_due).order_by(runs.c.priority.desc(), runs.c.id).limit(1)
 
 
 def _first(mine: sa.ColumnElement[bool], *columns: Any) -> sa.Select[Any]:

@@ -17,7 +17,7 @@ from rollout.store import Store
 log = logging.getLogger(__name__)
 
 WINDOW = 1000
-"""Messages that wait in one queue at most. Small enough that a change of priority is soon felt."""
+"""Messages that wait in one queue at most."""
 AGAIN_SECONDS = 5.0
 """How long after its message a job that is still due gets another."""
 
@@ -39,6 +39,10 @@ class Carrier(Protocol):
 
     def send(self, queue: str, job: str, attempt: int) -> None: ...
 
+    def clear(self, queue: str) -> None:
+        """Take back the messages that no worker has fetched."""
+        ...
+
 
 class Pump:
     """`turn` is called every second or so, and when something was queued."""
@@ -58,6 +62,7 @@ class Pump:
         self.again_seconds = again_seconds
         self._monotonic = monotonic
         self._sent: dict[JobKind, dict[tuple[str, int], float]] = {kind: {} for kind in QUEUES}
+        self._urgency: dict[JobKind, int | None] = {}
         self._away = False
 
     def turn(self) -> int:
@@ -76,6 +81,9 @@ class Pump:
 
     def _fill(self, kind: JobKind, queue: str) -> int:
         waiting = self.carrier.waiting(queue)
+        if self._more_urgent(kind) and waiting:
+            self.carrier.clear(queue)
+            self._sent[kind], waiting = {}, 0
         if waiting >= self.window:
             return 0
         due = self.store.due((kind,), self.window, self.store.now())
@@ -90,3 +98,10 @@ class Pump:
             self.carrier.send(queue, job, attempt)
             sent[job, attempt] = now
         return len(new)
+
+    def _more_urgent(self, kind: JobKind) -> bool:
+        """Whether what is due now is more urgent than anything was at the last turn. A queue gives its messages in the
+        order they came in, and those of long rollouts wait for hours: they are taken back, and sent in a new order."""
+        urgency = self.store.urgency((kind,), self.store.now())
+        before, self._urgency[kind] = self._urgency.get(kind), urgency
+        return urgency is not None and before is not None and urgency > before

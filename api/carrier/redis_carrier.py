@@ -43,6 +43,12 @@ class RedisCarrier:
         except (RedisError, OperationalError, OSError) as e:
             raise CarrierAway(type(e).__name__) from e
 
+    def clear(self, queue: str) -> None:
+        try:
+            self._redis.delete(queue)
+        except RedisError as e:
+            raise CarrierAway(type(e).__name__) from e
+
     def close(self) -> None:
         """Another pump leads at once."""
         try:

@@ -38,6 +38,9 @@ class Waiting:
             raise CarrierAway("ConnectionError")
         self.messages.setdefault(queue, deque()).append((job, attempt))
 
+    def clear(self, queue: str) -> None:
+        self.messages.pop(queue, None)
+
     def fetch(self, queue: str = ROLLOUTS) -> list[tuple[str, int]]:
         return list(self.messages.pop(queue, ()))
 
@@ -141,6 +144,26 @@ def test_the_more_urgent_run_comes_first(bench: Bench) -> None:
     urgent = bench.run(10, "u", priority=5)
     bench.pump.turn()
     assert set(bench.carrier.fetch()) == bench.jobs(urgent)
+
+
+def test_a_more_urgent_run_waits_behind_no_message_of_another(bench: Bench) -> None:
+    first = bench.run(30)
+    bench.pump.turn()
+    urgent = bench.run(4, "u", priority=5)
+    assert bench.pump.turn() == 10
+    messages = bench.carrier.fetch()
+    assert (set(messages[:4]), set(messages[4:]) <= bench.jobs(first)) == (bench.jobs(urgent), True)
+    for job, attempt in messages[:4]:
+        assert bench.store.claim_one("w", job, attempt, bench.store.now(), 30.0) is not None
+    assert bench.pump.turn() == 4, "what went out with the others fits in again"
+
+
+def test_messages_are_taken_back_for_what_is_more_urgent_alone(bench: Bench) -> None:
+    bench.run(4)
+    bench.pump.turn()
+    bench.run(4, "as urgent")
+    assert bench.pump.turn() == 4
+    assert len(bench.carrier.fetch()) == 8
 
 
 def test_rollouts_and_compilations_wait_in_queues_of_their_own(bench: Bench) -> None:

@@ -52,7 +52,9 @@ def empty(server: "redis.Redis") -> "redis.Redis":
 def test_a_message_holds_two_ids_and_nothing_else(empty: "redis.Redis", port: int) -> None:
     with closing(RedisCarrier(f"redis://127.0.0.1:{port}/0")) as carrier:
         carrier.send("trajc.rollouts", "ro_1", 2)
-        assert carrier.waiting("trajc.rollouts") == 1
+        carrier.send("trajc.compile", "cs_1", 1)
+        carrier.clear("trajc.compile")
+        assert (carrier.waiting("trajc.rollouts"), carrier.waiting("trajc.compile")) == (1, 0)
     message: Any = json.loads(empty.lindex("trajc.rollouts", 0))  # type: ignore[arg-type]
     arguments, keywords, _ = json.loads(b64decode(message["body"]))
     assert (arguments, keywords) == (["ro_1", 2], {})
@@ -77,6 +79,8 @@ def test_a_redis_that_is_not_there_is_said_to_be_away() -> None:
     with closing(RedisCarrier("redis://127.0.0.1:9/0")) as carrier:
         with pytest.raises(CarrierAway):
             carrier.leads()
+        with pytest.raises(CarrierAway):
+            carrier.clear("trajc.rollouts")
         with pytest.raises(CarrierAway):
             carrier.send("trajc.rollouts", "ro_1", 1)
 
