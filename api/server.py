@@ -9,9 +9,11 @@ from types import FrameType
 import uvicorn
 
 from api.app import create_app
+from api.deadline import end_by
 from api.embedded import embedded
 from api.service import NotOpen, Service, open_service
 from api.settings import Settings
+from rollout.engine import Timing
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class Server(uvicorn.Server):
         and not by the signal."""
         log.warning("%s: ending within %.0f s", signal.Signals(sig).name, self.service.settings.shutdown_seconds)
         self.service.closing = True
+        if not self.should_exit:  # requests and the engine have their grace one after the other
+            end_by(2 * (self.service.settings.shutdown_seconds + Timing.close))
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True

@@ -22,6 +22,7 @@ from api.carrier.compiling import compile_here
 from api.carrier.process import WorkerProcess, held, hold
 from api.carrier.watch import Watch
 from api.compile_jobs import compile_claim
+from api.deadline import end_by
 from api.settings import Settings
 from rollout.engine import Timing
 from rollout.runs import JobKind
@@ -29,6 +30,8 @@ from rollout.runs import JobKind
 log = logging.getLogger(__name__)
 
 Work = Literal["rollouts", "generation", "compile"]
+LAST_SECONDS = 2.0
+"""What a process may take to end after its engine, and a worker after its children."""
 KINDS: dict[Work, JobKind] = {"rollouts": "rollout", "generation": "generation", "compile": "compile_shard"}
 
 
@@ -61,13 +64,19 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
         without_mingle=True,
     )
     worker.watch = watch
+    worker.seconds = at_most(settings)
     try:
         worker.start()
     finally:
         if (process := held()) is not None:
             process.stop()
-            process.join(settings.shutdown_seconds + Timing.close + 5)
+            process.join(at_most(settings))
     return int(worker.exitcode or 0)
+
+
+def at_most(settings: Settings) -> float:
+    """Seconds that an engine may take to end."""
+    return settings.shutdown_seconds + Timing.close + 5
 
 
 def keep_logging(**_: Any) -> None:
@@ -78,6 +87,8 @@ class Hands(Worker):  # type: ignore[misc]
     """Celery's worker with our way to end."""
 
     watch: Watch
+    seconds: float
+    """What its engine may take to end."""
 
     def install_platform_tweaks(self, worker: Any) -> None:
         """Celery's own handlers either wait for tasks for ever or drop them."""
@@ -93,6 +104,7 @@ class Hands(Worker):  # type: ignore[misc]
         if (process := held()) is not None:
             process.stop()
         self.watch.tell()
+        end_by(self.seconds + 2 * LAST_SECONDS)
         state.should_stop = 0
 
 
@@ -102,12 +114,17 @@ def children_hold(settings: Settings, kind: JobKind, watch: Watch) -> None:
     def begin(**_: Any) -> None:
         process = WorkerProcess(settings, kind, 1, compile_here)
         hold(process)
-        watch.when_told(process.stop)
+
+        def told() -> None:
+            end_by(at_most(settings) + LAST_SECONDS)
+            process.stop()
+
+        watch.when_told(told)
 
     def end(**_: Any) -> None:
         if (process := held()) is not None:
             process.stop()
-            process.join(settings.shutdown_seconds + Timing.close + 5)
+            process.join(at_most(settings))
 
     signals.worker_process_init.connect(begin, weak=False)
     signals.worker_process_shutdown.connect(end, weak=False)
