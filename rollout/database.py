@@ -32,8 +32,8 @@ EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
 def keepable(text: str) -> str:
-    """PostgreSQL keeps no NUL in a text."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """No NUL, which PostgreSQL keeps in no text, and no bytes of a file's name that are no text, which nobody keeps."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 class StepClock:

@@ -120,15 +120,15 @@ def test_what_is_not_there_is_named(store: Store) -> None:
     assert store.reference("no such hash") is None
 
 
-def test_a_nul_in_what_a_scorer_or_an_error_says_loses_no_result(store: Store, kit: Any) -> None:
+def test_what_no_text_holds_in_the_words_of_a_scorer_or_an_error_loses_no_result(store: Store, kit: Any) -> None:
     rows = [TaskRow(row.task.model_copy(update={"group": "a\0b"}), row.reference) for row in kit.rows(2)]
     run = store.create_run(kit.spec, rows)
     done, cancelled = store.claim("w", ["rollout"], 2, store.now(), 60)
     wrong = Score(scorer="echo", version="1", value=0.0, verdict="wrong", words="not a\0b")
     assert store.finish(done, kit.trajectory(store, done), wrong) == "applied"
     store.cancel(run.id)
-    assert store.fail(cancelled, "environment_error", "no a\0b") == "cancelled"
+    assert store.fail(cancelled, "environment_error", "no a\0b\udcff") == "cancelled"
     (row,) = store.trajectories(runs=[run.id]).items
     assert row.task_group == "a\N{REPLACEMENT CHARACTER}b"
     assert [s.score.words for s in store.scores(row.id)] == ["not a\N{REPLACEMENT CHARACTER}b"]
-    assert [a.error for a in store.rollout(cancelled.job).attempts] == ["no a\N{REPLACEMENT CHARACTER}b"]
+    assert [a.error for a in store.rollout(cancelled.job).attempts] == ["no a\N{REPLACEMENT CHARACTER}b?"]
