@@ -6,6 +6,7 @@ carry the work, `take` claims what a message names, and the engine asks the data
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -123,8 +124,6 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
-        # Of its own: behind the results of many jobs that end at once, leases would run out.
-        self._heart_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeat")
         self._end_together: Together[_Told, Applied] = Together(self._end_now, self._threads)
 
     @property
@@ -193,7 +192,7 @@ class Engine:
                 await asyncio.wait(self._running.values(), timeout=self.timing.close)
             await self._end_together.idle(self.timing.close)
             self._threads.shutdown(wait=False)
-            self._heart_thread.shutdown(wait=False)
+            self._heart.close()
 
     def _look(self) -> None:
         self._dry.clear()
@@ -281,8 +280,7 @@ class Engine:
 
     async def _tell(self, claim: Claim, outcome: Outcome) -> Applied:
         """A database that is away for a moment loses no result."""
-        give_up = time.monotonic() + 4 * self.timing.lease
-        pause = 0.1
+        give_up, pause = time.monotonic() + 4 * self.timing.lease, 0.1
         ending = await self._ending(claim, outcome)
         then = outcome.then if isinstance(outcome, Done) and ending.outcome == "succeeded" else None
         refused: Ending | None = None
@@ -326,10 +324,7 @@ class Engine:
         while True:
             await asyncio.sleep(self.timing.lease / 3)
             try:
-                beating = asyncio.get_running_loop().run_in_executor(
-                    self._heart_thread, self._heart.beat, tuple(self._running)
-                )
-                gone = await beating
+                gone = await self._heart(tuple(self._running))
             except SQLAlchemyError as e:
                 log.error("worker %s cannot renew its leases, trying again: %s", self.worker, e)
                 continue
@@ -343,8 +338,13 @@ class Engine:
             task.cancel()
 
     async def _drain(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running.values(), timeout=self.timing.grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timing.grace):
+                while self._claiming.total():  # what a message named is claimed just now
+                    self._freed.clear()
+                    await self._freed.wait()
+                if self._running:
+                    await asyncio.wait(self._running.values())
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -1,8 +1,10 @@
 """How a worker is heard of: its leases are renewed, and those of workers that fell silent are taken back."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from rollout.database import StepClock
@@ -17,7 +19,8 @@ kept from them as well."""
 
 
 class Heartbeat:
-    """One worker's. `beat` blocks; it is called each third of `lease` seconds, of a clock that only runs forward."""
+    """One worker's, called each third of `lease` seconds, of a clock that only runs forward. It has a thread of its
+    own: behind the results of many jobs that end at once, leases would run out."""
 
     def __init__(self, store: Store, lease: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.store = store
@@ -26,6 +29,14 @@ class Heartbeat:
         self._clock = StepClock(monotonic, lease / 3)
         self._beaten = monotonic()
         self._waits_until: float | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeat")
+
+    async def __call__(self, claims: tuple[Claim, ...]) -> Mapping[Claim, Literal["cancelled", "lost"]]:
+        """`beat`, without holding up the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.beat, claims)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
 
     def beat(self, claims: tuple[Claim, ...]) -> Mapping[Claim, Literal["cancelled", "lost"]]:
         """Renew these, and take back what ran out. Returns those that are no longer held, and why."""
