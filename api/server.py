@@ -61,13 +61,13 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first asks for a graceful end, a second Ctrl-C for an immediate one; the process then ends as usual,
         and not by the signal."""
+        again, self.should_exit = self.should_exit, True  # at once: a second may come while this is at work
         log.warning("%s: ending within %.0f s", signal.Signals(sig).name, self.service.settings.shutdown_seconds)
         self.service.closing = True
-        if not self.should_exit:  # requests and the engine have their grace one after the other
+        if not again:  # requests and the engine have their grace one after the other
             end_by(2 * (self.service.settings.shutdown_seconds + Timing.close))
-        if self.should_exit and sig == signal.SIGINT:
+        elif sig == signal.SIGINT:
             self.force_exit = True
-        self.should_exit = True
 
 
 def listen(settings: Settings) -> socket.socket:

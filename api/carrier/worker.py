@@ -100,12 +100,13 @@ class Hands(Worker):  # type: ignore[misc]
         if state.should_stop is not None:
             os.write(sys.stderr.fileno(), b"a second signal: ending at once\n")
             os._exit(128 + number)
+        # Before anything else: a second signal may arrive while this is still at work for the first.
+        state.should_stop = 0
         os.write(sys.stderr.fileno(), b"ending: jobs in flight are ended or handed back\n")
         if (process := held()) is not None:
             process.stop()
         self.watch.tell()
         end_by(self.seconds + 2 * LAST_SECONDS)
-        state.should_stop = 0
 
 
 def children_hold(settings: Settings, kind: JobKind, watch: Watch) -> None:

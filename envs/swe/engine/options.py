@@ -12,8 +12,17 @@ EXPIRES = "trajc.expires"
 """Unix seconds after which nobody may still want the container."""
 
 # Process 1 belongs to root and ignores what ends others, so that a sweep of the agent's processes leaves it. It is
-# no shell that waits for a child only: it wakes and ends the container when its time is over.
-WATCH = 'trap "" TERM INT HUP; n="$0"; while [ "$SECONDS" -lt "$n" ]; do sleep "$((n < 60 ? n : 60))" & wait $!; done'
+# no shell that waits for a child only: it wakes and ends the container when its time is over, or when the engine has
+# thrown away what it keeps of it. One that was killed while it started this container holds it for one that never
+# started: removing it then removes the record, and no call of the engine's reaches the processes any more.
+WATCH = """
+trap "" TERM INT HUP
+until [ "$SECONDS" -ge "$0" ]; do
+    sleep "$(($0 < 30 ? $0 : 30))" & wait $!
+    mapfile -t mounts < /proc/self/mountinfo
+    [[ ${mounts[*]} != *//deleted* ]] || exit
+done
+"""
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

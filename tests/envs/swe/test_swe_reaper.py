@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import signal
 import threading
 from dataclasses import replace
 
@@ -10,6 +12,8 @@ import pytest
 
 from envs.swe.engine.engine import DockerSandboxes, reap
 from envs.swe.sandbox import SandboxSpec
+from tests.acceptance.engine import own_engine
+from tests.acceptance.fleet import until
 
 pytestmark = pytest.mark.needs("docker")
 SERVICE = f"trajc-reaper-{os.getpid()}"
@@ -75,3 +79,21 @@ async def test_a_forgotten_container_ends_by_itself(docker_sandboxes: DockerSand
     box = await docker_sandboxes.start(replace(spec, seconds=1))
     state = await docker_sandboxes.client.containers.container(box.id).wait(timeout=90)
     assert state["StatusCode"] == 0
+
+
+async def test_an_engine_killed_before_it_noted_a_start_leaves_no_process(spec: SandboxSpec) -> None:
+    """On restart it held the container for one never started, and removed its record alone."""
+    with own_engine() as engine:
+        engine.take(spec.image)
+        sandboxes = DockerSandboxes(engine.url)
+        box = await sandboxes.start(spec)
+        engine.stop(signal.SIGKILL)
+        note = engine.disk / "data" / "containers" / box.id / "config.v2.json"
+        noted = json.loads(note.read_text())
+        noted["State"] |= {"Running": False, "Pid": 0, "StartedAt": "0001-01-01T00:00:00Z"}
+        note.write_text(json.dumps(noted))
+        await asyncio.to_thread(engine.start)
+        assert "until [" in str(engine.processes()), "it is to outlive its engine"
+        await sandboxes.client.containers.container(box.id).delete(force=True)
+        await asyncio.to_thread(until, lambda: "until [" not in str(engine.processes()), "the watch has ended", 60)
+        await sandboxes.close()
