@@ -95,7 +95,7 @@ def test_hostile_agents_and_dying_engines_leave_nothing_and_every_rollout_ends_a
         heir = it.worker(name="heir")
         heir.up()
         with contextlib.suppress(AssertionError):
-            until(lambda: (objects(engine), born(engine)) == (before, []), "the reaper and the watches have been here", 120)
+            until(lambda: (objects(engine), born(engine)) == (before, []), "the reaper and watches have been here", 120)
         assert heir.end() == 0
         left = {"objects": objects(engine), "processes": born(engine)}
         unborn = len(engine.processes()) - len(left["processes"])
