@@ -6,7 +6,7 @@ from typing import Literal
 
 from envs.search.corpus import Corpus, Hit
 from envs.search.endpoint import Endpoint
-from envs.search.query import Words
+from envs.search.query import MAX_TERMS, Words
 from envs.search.vectors import MAX_CHARACTERS, Nearest
 
 Ranking = Literal["words", "meaning", "both"]
@@ -44,6 +44,16 @@ def ranked(corpus: Corpus, words: Words, top_k: int, meaning: Meaning | None, ve
         near = fused([by_words, [id for id, _ in near]])
     found = ((score, corpus.document_by_id(id)) for id, score in near[:top_k])
     return [Hit(rank, score, d) for rank, (score, d) in enumerate(found, 1) if d is not None]
+
+
+def left_out(query: str, words: Words, meaning: Meaning | None) -> list[str]:
+    """What of a long query was not used, as the agent is told."""
+    notes = []
+    if words.left_out and (meaning is None or meaning.with_words):
+        notes.append(f"its first {MAX_TERMS} different words were used, {words.left_out} were left out")
+    if meaning is not None and (more := len(query.strip()) - MAX_CHARACTERS) > 0:
+        notes.append(f"its meaning is that of its first {MAX_CHARACTERS} characters, {more} were left out")
+    return [f"the query is long: {note}" for note in notes]
 
 
 def fused(lists: Sequence[Sequence[str]]) -> list[tuple[str, float]]:

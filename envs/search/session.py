@@ -14,8 +14,8 @@ from envs.search import render
 from envs.search.corpus import Corpus, Hit
 from envs.search.document import Document
 from envs.search.passage import Span, best_passage, byte_ranges
-from envs.search.query import MAX_TERMS, Words, understand
-from envs.search.ranking import Meaning, ranked
+from envs.search.query import understand
+from envs.search.ranking import Meaning, left_out, ranked
 from envs.search.reading import coverage, look_for, read
 from envs.search.settings import SearchSettings
 from envs.search.textblobs import TextBlobs
@@ -73,7 +73,8 @@ class SearchSession:
             found = ranked(self._corpus, words, top_k, self._meaning, vector)
             spans = [best_passage(hit.document.text, words.terms, self._settings.snippet_chars) for hit in found]
             passages = [render.excerpt(hit.document.text, span) for hit, span in zip(found, spans, strict=True)]
-            texts.append(render.listing(render.Listing(query, list(zip(found, passages, strict=True)), _notes(words))))
+            hits, unused = list(zip(found, passages, strict=True)), left_out(query, words, self._meaning)
+            texts.append(render.listing(render.Listing(query, hits, unused)))
             evidence += map(self._listed, found, spans, passages, repeat(query), repeat(new))
         return ToolResult(text="\n\n".join(texts) or "No query was sent.", evidence=tuple(evidence))
 
@@ -104,9 +105,3 @@ class SearchSession:
             score=hit.score,
             licence=document.licence,
         )
-
-
-def _notes(words: Words) -> list[str]:
-    if not words.left_out:
-        return []
-    return [f"the query is long: its first {MAX_TERMS} different words were used, {words.left_out} were left out"]

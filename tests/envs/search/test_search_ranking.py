@@ -20,6 +20,7 @@ from envs.search.ranking import fused
 from envs.search.tools import SEARCH
 from envs.search.vectors import embed_corpus
 from envs.task import Task
+from envs.tool import ToolResult
 
 MEANINGS: dict[str, list[float]] = {
     "car": [1, 0, 0],
@@ -82,11 +83,14 @@ def index(folder: Path, rows: list[dict[str, str]]) -> Site:
 
 
 async def found(site: Site, query: str | list[str], ranking: str, embeddings: dict[str, Any]) -> list[str]:
+    return [piece.source for piece in (await asked(site, query, ranking, embeddings)).evidence]
+
+
+async def asked(site: Site, query: str | list[str], ranking: str, embeddings: dict[str, Any]) -> ToolResult:
     searching = SearchEnvironment(Site(site.root, site.blobs, {"ranking": ranking, "embeddings": embeddings}))
     try:
         session = await searching.start(TASK, {})
-        result = await session.call("search", SEARCH.parse({"query": query, "top_k": 2}))
-        return [piece.source for piece in result.evidence]
+        return await session.call("search", SEARCH.parse({"query": query, "top_k": 2}))
     finally:
         await searching.close()
 
@@ -106,8 +110,13 @@ async def test_a_query_longer_than_the_model_takes_in_is_answered_by_its_beginni
     _, embeddings = server
     site = index(tmp_path, ROWS)
     await embed_corpus("c", site, EndpointSettings(**embeddings))
+    query = " " * 9000 + "boat " * 5000 + "car " * 5000
+    told = "(the query is long: its meaning is that of its first 8000 characters, 36999 were left out)"
     for ranking in ("meaning", "both"):
-        assert await found(site, " " * 9000 + "boat " * 5000 + "car " * 5000, ranking, embeddings) == ["ship", "auto"]
+        result = await asked(site, query, ranking, embeddings)
+        assert [piece.source for piece in result.evidence] == ["ship", "auto"]
+        assert told in result.text
+        assert ("different words" in result.text) == (ranking == "both")
 
 
 async def test_both_puts_first_what_both_find(tmp_path: Path, server: tuple[EmbeddingServer, Any]) -> None:
