@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 import httpx
 
@@ -24,8 +25,9 @@ _LONGEST_HOLD = 3600.0
 class Robots:
     """Each host's rules, asked for once an hour."""
 
-    def __init__(self, fetcher: Fetcher) -> None:
+    def __init__(self, fetcher: Fetcher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._fetcher = fetcher
+        self._monotonic = monotonic
         self._rules: OrderedDict[str, tuple[float, RobotRules | None]] = OrderedDict()
         """(until when they stand, of the monotonic clock; what they are, None where they could not be read)."""
         self._asking: dict[str, asyncio.Lock] = {}
@@ -38,10 +40,10 @@ class Robots:
         try:
             async with lock:
                 until, rules = self._rules.get(origin, (0.0, None))
-                if time.monotonic() >= until:
+                if self._monotonic() >= until:
                     rules = await self._ask(origin)
                     stands = _UNREADABLE_SECONDS if rules is None else _ROBOTS_SECONDS
-                    self._rules[origin] = time.monotonic() + stands, rules
+                    self._rules[origin] = self._monotonic() + stands, rules
                     while len(self._rules) > _REMEMBERED:
                         self._rules.popitem(last=False)
         finally:

@@ -1,6 +1,7 @@
 """Search APIs and sites are asked at a bounded rate by all rollouts together, and left alone when they ask for it."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -91,10 +92,11 @@ async def searched(environment: SearchEnvironment) -> ToolResult:
 
 
 async def test_rollouts_share_the_pause_between_requests_to_the_api(api: Api, environments: Any) -> None:
-    environment = environments(pause_seconds=0.05)
+    environment = environments(pause_seconds=0.1)
+    began = time.monotonic()
     await asyncio.gather(*(searched(environment) for _ in range(6)))
-    gaps = [b - a for a, b in zip(sorted(api.times), sorted(api.times)[1:], strict=False)]
-    assert (len(api.times), api.times[-1] - api.times[0] >= 0.2, min(gaps) > 0.01) == (6, True, True)
+    came = [at - began for at in sorted(api.times)]
+    assert [at >= 0.1 * turn for turn, at in enumerate(came)] == [True] * 6, came
 
 
 async def test_rollouts_share_the_bound_on_requests_at_once(api: Api, environments: Any) -> None:
@@ -108,22 +110,23 @@ async def test_rollouts_share_the_bound_on_requests_at_once(api: Api, environmen
 async def test_an_api_that_asks_for_patience_gets_it_from_every_rollout_and_the_agent_pays_no_time(
     api: Api, environments: Any, status: int
 ) -> None:
-    api.answers = [(status, {"retry-after": "1"})]
+    api.answers = [(status, {"retry-after": "2"})]
     environment = environments()
     first = asyncio.create_task(searched(environment))
     await api.refused.wait()
-    await asyncio.sleep(0.05)
+    for _ in range(1000):  # server and client share this loop: the refusal is read by then, however busy the machine
+        await asyncio.sleep(0)
     second = await searched(environment)
     results = [await first, second]
     assert [len(result.evidence) for result in results] == [1, 1]
-    assert min(t - api.times[0] for t in api.times[1:]) > 0.9
-    assert max(result.seconds for result in results) < 0.8
+    assert min(t - api.times[0] for t in api.times[1:]) > 1.9
+    assert max(result.seconds for result in results) < 1.7
 
 
 async def test_patience_has_an_end_that_is_our_failure(api: Api, environments: Any) -> None:
     api.answers = [(429, {"retry-after": "1000"})]
     environment = environments(patience_seconds=5)
-    with pytest.raises(EnvironmentFailure, match=r"asks to be left alone for another (999|1000) seconds"):
+    with pytest.raises(EnvironmentFailure, match=r"asks to be left alone for another (9\d\d|1000) seconds"):
         await searched(environment)
     with pytest.raises(EnvironmentFailure, match="left alone"):
         await searched(environment)
@@ -148,7 +151,7 @@ async def test_a_site_that_asks_to_be_left_alone_is(api: Api, environments: Any)
         for path in ("/page", "/other", "/page")
     ]
     assert "the server answered 503" in texts[0]
-    assert "the site asks to be left alone for another 120 seconds" in texts[1]
+    assert re.search(r"the site asks to be left alone for another 1[0-2]\d seconds", texts[1])
     assert api.asked == ["/robots.txt", "/page"]
 
 
