@@ -25,7 +25,17 @@ LONG = Ask("SELECT count(*) FROM orders a, orders b, orders c")
 
 @pytest.fixture
 def own_pool() -> Iterator[Pool]:
-    found = Pool(size=2, seconds=1)
+    found = Pool(size=2, seconds=60)
+    yield found
+    found.close()
+
+
+SECONDS = 1.0
+
+
+@pytest.fixture
+def short_pool() -> Iterator[Pool]:
+    found = Pool(size=2, seconds=SECONDS)
     yield found
     found.close()
 
@@ -48,13 +58,13 @@ def test_a_worker_is_used_again(own_pool: Pool, trap: Any) -> None:
 
 
 @pytest.mark.parametrize("ask", [LONG, UNSTOPPABLE])
-def test_a_statement_past_its_time_is_stopped_and_the_next_is_answered(own_pool: Pool, trap: Any, ask: Ask) -> None:
-    began = time.monotonic()
-    reply, _ = own_pool.run(trap.database.path, ask)
+def test_a_statement_past_its_time_is_stopped_and_the_next_is_answered(short_pool: Pool, trap: Any, ask: Ask) -> None:
+    """By itself the one goes on for hours, and the other has rows to give."""
+    reply, took = short_pool.run(trap.database.path, ask)
     assert isinstance(reply, Failed)
     assert reply.kind in ("timeout", "error", "memory")
-    assert time.monotonic() - began < 1 + 4
-    assert rows(own_pool, trap.database.path) == [[10_000]]
+    assert took < 60
+    assert rows(short_pool, trap.database.path) == [[10_000]]
 
 
 def test_a_fault_of_the_engines_own_ends_its_worker_and_the_next_statement_is_answered(
@@ -72,7 +82,13 @@ def test_a_fault_of_the_engines_own_ends_its_worker_and_the_next_statement_is_an
 def test_a_killed_worker_is_a_failed_statement_and_the_next_is_answered(own_pool: Pool, trap: Any) -> None:
     rows(own_pool, trap.database.path)
     (pid,) = workers(own_pool)
-    killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+
+    def kill_at_work() -> None:
+        while cpu(pid) < idle + 0.1:
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
+    idle, killer = cpu(pid), threading.Thread(target=kill_at_work)
     killer.start()
     reply, _ = own_pool.run(trap.database.path, LONG)
     killer.join()
@@ -104,10 +120,11 @@ async def test_a_cancelled_call_frees_its_slot(trap: Any) -> None:
     try:
         call = asyncio.create_task(pool.submit(trap.database.path, LONG))
         await asyncio.sleep(1)
+        assert not call.done()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        reply, _ = await asyncio.wait_for(pool.submit(trap.database.path, COUNT), 10)
+        reply, _ = await asyncio.wait_for(pool.submit(trap.database.path, COUNT), 50)
         assert isinstance(reply, Rows)
     finally:
         pool.close()
@@ -173,10 +190,16 @@ def test_workers_end_when_their_owner_is_killed(trap: Any) -> None:
         pids = [int(pid) for pid in owner.stdout.readline().split()]
         assert all(alive(pid) for pid in pids)
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in pids if alive(pid)] == []
+
+
+def cpu(pid: int) -> float:
+    """Seconds that the process has worked."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alive(pid: int) -> bool:
