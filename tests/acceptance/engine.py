@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,7 @@ def _words(process: Path) -> str:
 @contextlib.contextmanager
 def own_engine() -> Iterator[OwnEngine]:
     """Needs root and the machine's own engine, whose images it copies."""
-    folder = Path(f"/tmp/trajc-engine-{os.getpid()}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="trajc-engine-", dir="/tmp"))
     engine = OwnEngine(folder)
     try:
         engine.mount()
