@@ -206,7 +206,7 @@ def test_a_command_that_is_asked_to_end_ends_as_by_ctrl_c_and_not_in_the_middle(
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
             silent.accept()
             running.terminate()
-            assert (running.wait(30), running.stderr and running.stderr.read()) == (130, "trajc: interrupted\n")
+            assert (running.wait(120), running.stderr and running.stderr.read()) == (130, "trajc: interrupted\n")
 
 
 def test_a_command_without_the_key_names_the_setting_that_holds_it(
@@ -236,4 +236,4 @@ def test_who_stops_waiting_is_told_that_the_work_goes_on(
             id = waiting.stderr.readline().split()[1]
             waiting.send_signal(signal.SIGTERM)  # as SIGINT, which shells take from what runs in the background
             words = f"trajc: interrupted; {id} goes on in the service: `trajc cancel {id}` ends it\n"
-            assert (waiting.wait(30), waiting.stderr.read()) == (130, words)
+            assert (waiting.wait(120), waiting.stderr.read()) == (130, words)

@@ -158,7 +158,9 @@ def test_a_worker_that_cannot_open_its_home_or_database_says_one_sentence(
     tmp_path: Path, what: str, settings: dict[str, str], words: str
 ) -> None:
     environ = {**os.environ, "TRAJC_HOME": str(tmp_path), "TRAJC_REDIS_URL": "redis://127.0.0.1:1/0", **settings}
-    done = subprocess.run([TRAJC, "worker", what], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [TRAJC, "worker", what], env=environ, capture_output=True, text=True, timeout=300, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert [line for line in done.stderr.splitlines() if words not in line] == []
 

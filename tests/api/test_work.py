@@ -18,7 +18,7 @@ from rollout.worker import RolloutHandler
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
 

@@ -236,12 +236,13 @@ async def test_what_went_by_is_counted_by_task_and_conversation() -> None:
 
 
 async def test_requests_beyond_the_slots_wait_and_the_metrics_say_so() -> None:
-    async with oracle(OracleSettings(slots=2, latency=0.5)) as client:
+    async with oracle(OracleSettings(slots=2, latency=60)) as client:
         asking = [asyncio.create_task(chat(client, seed=seed)) for seed in range(5)]
-        counted = await counted_until(client, lambda counted: counted["requests"] == 5)
+        counted = await counted_until(client, lambda counted: counted["running"] + counted["waiting"] == 5)
         metrics = (await client.get("/metrics")).text
-        await asyncio.gather(*asking)
-    assert (counted["running"], counted["waiting"]) == (2, 3)
+        for one in asking:
+            one.cancel()
+    assert (counted["running"], counted["waiting"], counted["requests"]) == (2, 3, 5)
     assert 'vllm:num_requests_running{model_name="oracle"} 2.0' in metrics
     assert 'vllm:num_requests_waiting{model_name="oracle"} 3.0' in metrics
 
