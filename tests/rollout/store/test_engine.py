@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from rollout.trajectory import Usage
 QUICK = Timing(lease=0.6, poll=0.05, grace=0.1, close=1.0)
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110 - what is waited for lies in the database
             await asyncio.sleep(0.01)
@@ -153,9 +154,12 @@ async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any) -> 
 
 
 async def test_a_cancelled_rollout_stops_and_keeps_what_it_has(store: Store, kit: Any) -> None:
+    under_way = asyncio.Event()
+
     async def act(claim: Claim) -> Outcome:
         made = await asyncio.to_thread(lambda: kit.trajectory(store, claim, stop=False))
         try:
+            under_way.set()
             return await hang(claim)
         except asyncio.CancelledError:
             return Stopped(made)
@@ -163,8 +167,7 @@ async def test_a_cancelled_rollout_stops_and_keeps_what_it_has(store: Store, kit
     run = store.create_run(kit.spec, kit.rows(1))
     handler = Plays(act)
     async with working(engine(store, handler)) as at_work:
-        await until(lambda: bool(handler.started))
-        await asyncio.sleep(0.1)
+        await under_way.wait()
         await asyncio.to_thread(store.cancel, run.id)
         await until(lambda: at_work.running == 0)
     assert store.accounts(run.id) == Accounts(submitted=1, cancelled=1)
@@ -212,7 +215,7 @@ async def test_a_handler_that_will_not_end_does_not_hold_up_the_stop(store: Stor
 
     store.create_run(kit.spec, kit.rows(1))
     handler = Plays(act)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with working(engine(store, handler, timing=Timing(lease=30, poll=0.05, grace=0.1, close=0.1))):
             await until(lambda: bool(handler.started))
     released.set()
@@ -242,15 +245,18 @@ async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str,
 
 
 class SlowBlobs(FolderBlobs):
-    """Takes its time for each blob."""
+    """Takes its time for each blob, and takes none before it is `free` to."""
 
     def __init__(self, root: Path, seconds: float) -> None:
         super().__init__(root, fsync=False)
         self.seconds = seconds
         self.puts = 0
+        self.free = threading.Event()
+        self.free.set()
 
     def put(self, data: bytes, media_type: str = "text/plain", encoding: str | None = "utf-8") -> Blob:
         self.puts += 1
+        self.free.wait(60)
         time.sleep(self.seconds)
         return super().put(data, media_type, encoding)
 
@@ -264,11 +270,14 @@ async def test_a_result_that_is_being_written_is_not_cut_off(url: str, tmp_path:
             return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)
 
         run = store.create_run(kit.spec, kit.rows(1))
+        if ends == "cancelled":
+            blobs.free.clear()  # until it is
         timing = Timing(lease=30 if ends == "stopped" else 0.3, poll=0.05, grace=0.1, close=5)
         async with working(engine(store, Plays(act), timing=timing)) as at_work:
             await until(lambda: blobs.puts > 0)
             if ends == "cancelled":
                 await asyncio.to_thread(store.cancel, run.id)
+                blobs.free.set()
                 await until(lambda: at_work.running == 0)
         kept = store.trajectories(runs=[run.id], partial=None).items
         if ends == "cancelled":

@@ -53,7 +53,7 @@ async def run(
     )
     made = await asyncio.to_thread(store.create_run, wanted, rows)
     working = asyncio.create_task(engine.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (await asyncio.to_thread(store.run, made.id)).finished is None:  # noqa: ASYNC110 - it lies in the database
             await asyncio.sleep(0.02)
     engine.stop()
