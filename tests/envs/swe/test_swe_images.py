@@ -16,6 +16,7 @@ from envs.swe.world import SweWorld
 from envs.task import Reference, Task
 
 NAME = f"trajc-changing-{os.getpid()}:1"
+SERVICE = f"trajc-images-{os.getpid()}"
 
 
 def variant(engine: docker.DockerClient, base: str, mark: str) -> str:
@@ -49,8 +50,8 @@ async def test_a_task_whose_image_changed_under_it_is_noticed(
 
         second = variant(engine, base_image, "second")
         assert pin(pinned) == pinned, "the name moved on; the image that was pinned is still there"
-        session = await environment.start(pinned, {"service": "trajc-tests-image"})
-        running = engine.containers.list(filters={"label": "trajc.service=trajc-tests-image"})
+        session = await environment.start(pinned, {"service": SERVICE})
+        running = engine.containers.list(filters={"label": f"trajc.service={SERVICE}"})
         assert [c.image.id for c in running] == [first]
         await session.close()
 
