@@ -24,7 +24,7 @@ from tests.ports import free_port
 
 TRAJC = Path(sys.executable).parent / "trajc"
 DEMO = Path(__file__).parents[2] / "demo"
-UP_SECONDS = 120.0
+UP_SECONDS = 300.0
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = UP_SECONDS, pause: float = 0.1) -> None:
@@ -86,10 +86,40 @@ class Process:
         assert self.running is not None, f"{self.command} was never started"
         return self.running
 
+    def halt_when(self, true: Callable[[], Any], what: str) -> None:
+        """Stand it still, with all that is below it, at a moment at which something is so: whatever is done to it
+        next is done at that moment. It is looked at while it stands still, and let go on where it is not so."""
+
+        def so() -> bool:
+            until(self._stands_still, f"{' '.join(self.command)} stands still", pause=0.005)
+            if true():
+                return True
+            self.signal_all(signal.SIGCONT)
+            return False
+
+        until(so, what, pause=0.02)
+
+    def signal_all(self, number: int) -> None:
+        """To it and to all that is below it."""
+        for pid in self._all():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _all(self) -> set[int]:
+        return {self.process.pid, *(pid for pid, _ in below(self.process.pid))}
+
+    def _stands_still(self) -> bool:
+        self.signal_all(signal.SIGSTOP)
+        return all(_state(Path(f"/proc/{pid}")) in ("T", "Z", "") for pid in self._all())
+
     def kill(self) -> None:
-        self.orphans |= below(self.process.pid)
+        left = below(self.process.pid)
+        self.orphans |= left
         self.process.kill()
         self.process.wait()
+        for pid, _ in living(left):  # what was halted with it hears only now that it is gone
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def end(self, seconds: float = 60.0) -> int:
         """By SIGTERM; the exit status."""
@@ -129,11 +159,23 @@ def _stat(folder: Path) -> tuple[int, int, str] | None:
     return None if fields[0] == "Z" else (int(folder.name), int(fields[1]), fields[19])
 
 
+def _state(folder: Path) -> str:
+    """As a letter; none for what is gone."""
+    try:
+        return (folder / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code < 500
     except httpx.HTTPError:
         return False
+
+
+def variables(settings: dict[str, str]) -> dict[str, str]:
+    return {f"TRAJC_{name.upper()}": value for name, value in settings.items()}
 
 
 @dataclass
@@ -154,7 +196,7 @@ class Fleet:
             self.environ["TRAJC_DATABASE_URL"] = self.database
         if self.with_redis:
             self.environ["TRAJC_REDIS_URL"] = f"redis://127.0.0.1:{self.redis_port}/0"
-        self.environ |= {f"TRAJC_{name.upper()}": value for name, value in self.settings.items()}
+        self.environ |= variables(self.settings)
 
     @property
     def url(self) -> str:
@@ -180,8 +222,9 @@ class Fleet:
     def serve(self) -> Process:
         return self._process([str(TRAJC), "serve"], "serve", lambda: answers(f"{self.url}/readyz"))
 
-    def worker(self, what: str = "rollouts", concurrency: int = 4, name: str = "worker") -> Process:
-        made = self._process(self.worker_command(what, concurrency), name, lambda: True)
+    def worker(self, what: str = "rollouts", concurrency: int = 4, name: str = "worker", **settings: str) -> Process:
+        """`settings` are its own, beside the installation's."""
+        made = self._process(self.worker_command(what, concurrency), name, lambda: True, **settings)
         made.ready = lambda: b"is at work" in made.said()
         return made
 
@@ -195,8 +238,9 @@ class Fleet:
         process = self._process(command, name, lambda: answers(f"http://127.0.0.1:{port}/health"))
         return process, f"http://127.0.0.1:{port}/v1"
 
-    def _process(self, command: list[str], name: str, ready: Callable[[], bool]) -> Process:
-        made = Process(command, self.environ, self.home.parent / f"{name}.log", ready)
+    def _process(self, command: list[str], name: str, ready: Callable[[], bool], **settings: str) -> Process:
+        environ = self.environ | variables(settings)
+        made = Process(command, environ, self.home.parent / f"{name}.log", ready)
         made.start()
         self.started.append(made)
         return made
@@ -260,5 +304,14 @@ def inline(tasks: Path) -> list[dict[str, Any]]:
 
 def completions(base_url: str) -> dict[str, int]:
     """Model calls that this endpoint answered, by task."""
-    stats = httpx.get(base_url.removesuffix("/v1") + "/stats", timeout=30).json()
-    return {task: counts["completions"] for task, counts in stats["tasks"].items()}
+    return {task: counts["completions"] for task, counts in told(base_url)["tasks"].items()}
+
+
+def asked(base_url: str) -> dict[str, int]:
+    """Model calls that came to this endpoint, by task, answered or not yet."""
+    return {task: counts["requests"] for task, counts in told(base_url)["tasks"].items()}
+
+
+def told(base_url: str) -> dict[str, Any]:
+    """What an oracle counts."""
+    return dict(httpx.get(base_url.removesuffix("/v1") + "/stats", timeout=30).json())

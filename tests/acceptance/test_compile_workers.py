@@ -82,10 +82,15 @@ def test_a_worker_killed_in_the_middle_of_a_shard_changes_no_byte(site: Fleet, t
         def half_written() -> list[Path]:
             return [path for path in folder.glob(".shard-*/examples.jsonl") if path.stat().st_size]
 
-        until(lambda: len(at_work(store)) == 2 and half_written(), "two shards are at work", pause=0.01)
-        job, process = at_work(store)[0]
-        (holder,) = [w for w in workers if process in {pid for pid, _ in below(w.process.pid)}]
-        kill(holder)
+        def held() -> list[str]:
+            """The victim's job, while both are at work."""
+            mine, found = {pid for pid, _ in below(victim.process.pid)}, at_work(store)
+            return [job for job, process in found if process in mine] if len(found) == 2 else []
+
+        victim = workers[0]
+        victim.halt_when(lambda: held() and half_written(), "two shards are at work")
+        (job,) = held()
+        kill(victim)
         with site.client as client:
             client.flushall()
         assert store.job(job).state == "running"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from api.oracle.chance import Chance
 from envs.swe.make.folder import Edit, make_task_from_folder
 from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
-from tests.acceptance.fleet import DEMO, Fleet, Process, fleet, inline, until
+from tests.acceptance.fleet import DEMO, Fleet, Process, fleet, inline, told, until
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
 SAMPLES, SEED, WRONG = 2, 13, 0.5
@@ -129,7 +128,7 @@ def targets(it: Fleet, compiled: Any) -> list[str]:
 
 
 def conversations(url: str) -> dict[str, Any]:
-    return dict(httpx.get(url.removesuffix("/v1") + "/stats", timeout=30).json()["conversations"])
+    return dict(told(url)["conversations"])
 
 
 def answered(url: str) -> int:
@@ -140,12 +139,11 @@ def test_a_killed_worker_pays_for_no_reply_twice(site: Site) -> None:
     """But for the calls that were in flight, whose answers nobody was there to take."""
     it = site.fleet
     teacher, url = it.oracle(
-        pinned(it, site.run), "--wrong", str(WRONG), "--latency", "0.3", "--reasoning", "think", name="teacher"
+        pinned(it, site.run), "--wrong", str(WRONG), "--latency", "0.5", "--reasoning", "think", name="teacher"
     )
     teacher.up()
     id = it.post("/v1/compilations", taught(site.run, url))["id"]
-    until(lambda: answered(url) >= 6, "nothing was answered")
-    time.sleep(0.2)  # for what was answered by then to be kept
+    site.generation.halt_when(lambda: 6 <= answered(url) <= 12, "half way")
     before = {key for key, talk in conversations(url).items() if talk["completions"]}
     site.replace_worker(2)
     done = ended(it, id)
@@ -169,8 +167,10 @@ def test_a_cancelled_compilation_orders_nothing_more_and_keeps_what_was_paid(sit
     id = it.post("/v1/compilations", wanted)["id"]
     until(lambda: answered(url) >= 3, "nothing was answered")
     assert it.post(f"/v1/compilations/{id}/cancel")["state"] == "cancelled"
-    until(lambda: not list((it.home / "datasets" / "cancelled").glob(".*")), "its unfinished files are not removed", 30)
-    time.sleep(1.5)  # calls in flight end
+    until(lambda: not list((it.home / "datasets" / "cancelled").glob(".*")), "its unfinished files are not removed")
+    until(
+        lambda: not told(url)["running"] and not calls_of(it, id).keys() & {"queued", "running"}, "calls in flight end"
+    )
     paid = answered(url)
     assert calls_of(it, id) == {"succeeded": paid, "cancelled": 8 * SAMPLES - paid}
     time.sleep(2)

@@ -1,8 +1,9 @@
 """A teacher behind the durable queue: only right samples become targets, and none is paid for twice."""
 
 import json
-import time
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from api.oracle.chance import Chance
+from tests.acceptance.fleet import Process, until
 
 TASKS = Path(__file__).parents[2] / "demo" / "search" / "tasks.jsonl"
 SAMPLES, SEED, WRONG = 2, 18, 0.3
@@ -42,6 +44,17 @@ def right_samples() -> dict[str, list[int]]:
         task: [n for n in range(SAMPLES) if not Chance(("0", task, str(SEED + n), "0")).happens(WRONG, "wrong")]
         for task in tasks
     }
+
+
+def kept(home: Path) -> int:
+    """Replies that no process can lose any more."""
+    with closing(sqlite3.connect(home / "trajc.db")) as db:
+        query = "select count(*) from jobs where kind = 'generation' and json_extract(result, '$.reply') is not null"
+        return int(db.execute(query).fetchone()[0])
+
+
+def ended(trajc: Any, compilation: str) -> bool:
+    return trajc.get(f"/v1/compilations/{compilation}")["state"] not in ("queued", "running")
 
 
 def stats(oracle: str) -> Any:
@@ -86,18 +99,18 @@ def test_a_killed_service_pays_for_no_sample_twice(new_trajc: Callable[[], Any],
             run = trajc.json("run", TASKS, *how, "--base-url", solver)["id"]
             file.write_text(recipe(run, teacher, 1.0))
             compilation = trajc.json("compile", file, "--no-wait")["id"]
-            while stats(teacher)["completions"] < SAMPLES * 8 // 2:
-                time.sleep(0.05)
-            known = {key for key, talk in stats(teacher)["conversations"].items() if talk["completions"]}
-            time.sleep(0.2)  # for what was answered by then to be kept
-            running.kill()
-            running.wait()
+            service = Process(["trajc", "serve"], trajc.environ, trajc.home / "serve.log", running=running)
+            known: set[str] = set()
+
+            def half_way_and_all_kept() -> bool:
+                known.update(key for key, talk in stats(teacher)["conversations"].items() if talk["completions"])
+                return len(known) >= SAMPLES * 8 // 2 and kept(trajc.home) == len(known)
+
+            service.halt_when(half_way_and_all_kept, "half of it is answered and kept")
+            service.kill()
         with trajc.serving(**settings):
-            for _ in range(900):
-                done = trajc.get(f"/v1/compilations/{compilation}")
-                if done["state"] not in ("queued", "running"):
-                    break
-                time.sleep(0.1)
+            until(lambda: ended(trajc, compilation), "the compilation has not ended")
+            done = trajc.get(f"/v1/compilations/{compilation}")
         asked = stats(teacher)["conversations"]
     assert (done["state"], done["error"]) == ("succeeded", "")
     assert done["accounts"]["published"] == sum(bool(right) for right in right_samples().values())

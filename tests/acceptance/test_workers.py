@@ -24,7 +24,7 @@ from tests.acceptance.fleet import TRAJC, Fleet, Process, completions, counting_
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
-TURNS = 4
+TURNS = 8
 QUEUE = "trajc.rollouts"
 
 
@@ -50,10 +50,10 @@ class Site:
             process.end()
 
     @contextmanager
-    def worker(self, what: str = "rollouts", concurrency: int = 4) -> Iterator[Process]:
-        """Ended in good order after the block, unless the test did."""
+    def worker(self, what: str = "rollouts", concurrency: int = 4, **settings: str) -> Iterator[Process]:
+        """Ended in good order after the block, unless the test did. `settings` are its own."""
         self.workers += 1
-        process = self.fleet.worker(what, concurrency, f"worker-{self.workers}")
+        process = self.fleet.worker(what, concurrency, f"worker-{self.workers}", **settings)
         process.up()
         try:
             yield process
@@ -82,6 +82,11 @@ class Site:
         with self.fleet.client as client:
             return int(client.llen(QUEUE))  # type: ignore[arg-type]
 
+    def half_way(self, base_url: str, n: int) -> bool:
+        """Each of so many rollouts has a turn that is kept (the next one was answered too), and none is done."""
+        paid = completions(base_url).values()
+        return len(paid) == n and all(2 <= turns < TURNS for turns in paid)
+
     def leases(self) -> int:
         with self.store.read() as c:
             return len(c.execute(sa.select(jobs.c.id).where(jobs.c.owner.is_not(None))).all())
@@ -101,7 +106,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_many_tasks_at_once_share_one_event_loop(site: Site) -> None:
     """`Future attached to a different loop`: every rollout of a process uses the same HTTP clients."""
-    with site.oracle(0.1) as base_url, site.worker(concurrency=8):
+    with site.oracle(0.05) as base_url, site.worker(concurrency=8):
         runs = [site.queue(base_url, 20), site.queue(base_url, 20, name="another")]
         for run in runs:
             site.done(run)
@@ -109,7 +114,7 @@ def test_many_tasks_at_once_share_one_event_loop(site: Site) -> None:
 
 
 def test_a_message_delivered_twice_starts_one_rollout(site: Site) -> None:
-    with site.oracle(0.3) as base_url:
+    with site.oracle(0.15) as base_url:
         run = site.queue(base_url)
         until(lambda: site.messages() >= 8, "messages wait")
         with closing(RedisCarrier(site.fleet.environ["TRAJC_REDIS_URL"])) as carrier:
@@ -124,16 +129,15 @@ def test_a_message_delivered_twice_starts_one_rollout(site: Site) -> None:
 
 def test_a_late_first_attempt_changes_nothing_after_a_second_one_finished(site: Site) -> None:
     """A worker that stood still for longer than its lease, and then goes on as if nothing had happened."""
-    with site.oracle(0.5) as base_url, site.worker(concurrency=4) as sleeper:
+    with site.oracle(0.4) as base_url, site.worker(concurrency=4) as sleeper:
         run = site.queue(base_url, 4)
-        until(lambda: sum(completions(base_url).values()) >= 4, "under way")
-        sleeper.process.send_signal(signal.SIGSTOP)
+        sleeper.halt_when(lambda: site.half_way(base_url, 4), "half way")
         try:
             with site.worker(concurrency=4):
                 site.done(run)
         finally:
-            sleeper.process.send_signal(signal.SIGCONT)
-        time.sleep(3.0)
+            sleeper.signal_all(signal.SIGCONT)
+        time.sleep(3.0)  # for whatever it may do
         assert site.outcomes(run) == Counter(failed=4, succeeded=4)
         whole = [c.trajectory for c in site.store.candidates(runs=[run])]
         assert sorted(str(t.rollout) for t in whole) == sorted(r.id for r in site.store.rollouts(run=run).items)
@@ -157,7 +161,7 @@ def test_a_cancel_stops_what_a_worker_runs(site: Site) -> None:
         run = site.queue(base_url, 4)
         until(lambda: site.states(run)["running"] == 4, "under way")
         site.fleet.post(f"/v1/runs/{run}/cancel")
-        until(lambda: site.outcomes(run) == Counter(cancelled=4), "stopped", 30.0)
+        until(lambda: site.outcomes(run) == Counter(cancelled=4), "stopped")
         assert site.leases() == 0
 
 
@@ -183,7 +187,7 @@ def test_redis_gone_for_good_workers_ask_the_database(site: Site) -> None:
             with site.worker(concurrency=2) as late:  # it comes up without Redis, and works
                 another = site.queue(base_url, 4)
                 site.done(another)
-                assert late.end(30.0) == 0
+                assert late.end() == 0
         finally:
             site.redis.start()
             site.redis.up()
@@ -194,7 +198,7 @@ def test_redis_gone_for_good_workers_ask_the_database(site: Site) -> None:
 
 def test_a_worker_outlives_reconnects_with_messages_in_hand(site: Site) -> None:
     """It has fetched more than it can begin, and acknowledges or puts back nothing over a lost connection."""
-    with site.oracle(0.4) as base_url, site.worker(concurrency=2) as worker:
+    with site.oracle(0.2) as base_url, site.worker(concurrency=2) as worker:
         run = site.queue(base_url, 24)
         for _ in range(3):
             done = site.states(run)["succeeded"]
@@ -208,9 +212,9 @@ def test_a_worker_outlives_reconnects_with_messages_in_hand(site: Site) -> None:
 
 
 def test_a_worker_killed_in_the_middle_is_taken_up_where_it_was(site: Site) -> None:
-    with site.oracle(0.7) as base_url, site.worker(concurrency=4) as killed:
+    with site.oracle(0.5) as base_url, site.worker(concurrency=4) as killed:
         run = site.queue(base_url, 4)
-        until(lambda: sum(completions(base_url).values()) >= 8, "half way")
+        killed.halt_when(lambda: site.half_way(base_url, 4), "half way")
         killed.kill()
         with site.worker(concurrency=4):
             site.done(run)
@@ -225,7 +229,7 @@ def test_sigterm_hands_back_what_does_not_end_in_time(site: Site) -> None:
         with site.worker() as worker:
             run = site.queue(base_url, 4)
             until(lambda: site.states(run)["running"] == 4, "under way")
-            assert worker.end(30.0) == 0
+            assert worker.end() == 0
         assert site.states(run) == Counter(queued=4)
         assert site.outcomes(run) == Counter(released=4)
         assert site.leases() == 0
@@ -233,13 +237,13 @@ def test_sigterm_hands_back_what_does_not_end_in_time(site: Site) -> None:
 
 
 def test_a_second_signal_ends_at_once(site: Site) -> None:
-    with site.oracle(60.0) as base_url, site.worker() as worker:
+    with site.oracle(60.0) as base_url, site.worker(shutdown_seconds="600") as worker:
         run = site.queue(base_url, 4)
         until(lambda: site.states(run)["running"] == 4, "under way")
         worker.process.send_signal(signal.SIGTERM)
         until(lambda: "ending: jobs" in worker.log.read_text(), "the first was heard", pause=0.02)
         worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(20) == 128 + signal.SIGTERM
+        assert worker.process.wait(60) == 128 + signal.SIGTERM
         site.fleet.post(f"/v1/runs/{run}/cancel")
         until(lambda: site.leases() == 0, "leases are taken back")
 
@@ -254,7 +258,7 @@ def test_compilations_go_to_processes_of_their_own(site: Site) -> None:
         until(lambda: finished(site, compilation["id"]), "compiled")
         found = site.fleet.get(f"/v1/compilations/{compilation['id']}")
         assert (found["state"], found["accounts"]["selected"]) == ("succeeded", 3)
-        assert worker.end(30.0) == 0
+        assert worker.end() == 0
     assert site.leases() == 0
 
 
@@ -288,10 +292,10 @@ def test_flower_shows_the_workers(site: Site) -> None:
     with site.worker("rollouts", concurrency=3) as worker:
         flower.start()
         try:
-            flower.ready = lambda: bool(workers_in_flower(port))
+            name, shown = f"rollouts-{worker.process.pid}@{socket.gethostname()}", {}  # type: ignore[var-annotated]
+            flower.ready = lambda: bool(shown.update(workers_in_flower(port)) or name in shown)
             flower.up()
-            name = f"rollouts-{worker.process.pid}@{socket.gethostname()}"
-            found = workers_in_flower(port)[name]
+            found = shown[name]
             assert [queue["name"] for queue in found["active_queues"]] == [QUEUE]
             assert found["stats"]["pool"]["max-concurrency"] == 3
             assert "trajc.work" in found["registered"]
