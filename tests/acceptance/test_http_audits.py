@@ -106,7 +106,7 @@ def test_more_failed_calls_than_the_recipe_allows_publish_nothing(served: Any, t
 
 def test_a_compilation_that_waits_for_a_model_is_cancelled(served: Any, tmp_path: Path) -> None:
     trajc = served.trajc
-    with trajc.oracle(TASKS, "--latency", "1") as oracle:
+    with trajc.oracle(TASKS, "--latency", "5") as oracle:
         slow = {"closed_book": {"model": "oracle", "base_urls": [oracle], "samples": 9, "sampling": {"seed": 7}}}
         file = recipe(tmp_path / "slow.json", served.run["id"], oracle, **slow)
         id = trajc.json("compile", file, "--no-wait")["id"]

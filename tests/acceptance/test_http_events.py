@@ -47,9 +47,9 @@ def test_a_live_reader_hears_what_happens_next(served: Any) -> None:
         assert next(lines) == "retry: 2000"
         spec = {"environment": "search", "model": "oracle", "base_urls": [served.oracle], "open": True}
         run = httpx.post(f"{served.trajc.url}/v1/runs", json=spec).json()
-        data = next(line for line in lines if line.startswith("data: "))
-    event = json.loads(data[6:])
-    assert (event["kind"], event["run"]) == ("run.created", run["id"])
+        events = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
+        event = next(event for event in events if event["run"] == run["id"])  # others' work may still go on
+    assert event["kind"] == "run.created"
 
 
 def test_an_id_that_is_none_of_ours_is_a_problem(served: Any) -> None:

@@ -2,11 +2,15 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.acceptance.fleet import inline
+
+TASKS = Path(__file__).parents[2] / "demo" / "search" / "tasks.jsonl"
 QUESTION = {"id": "q", "question": "Who built Skerry Light?", "world": {"corpus": "halvard"}}
 REFERENCE = {"answers": ["nobody"]}
 
@@ -24,7 +28,7 @@ def runs(served: Any) -> list[str]:
 
 
 def ended(served: Any, id: str) -> dict[str, Any]:
-    for _ in range(300):
+    for _ in range(1200):
         run: dict[str, Any] = served.trajc.get(f"/v1/runs/{id}")
         if run["done"]:
             return run
@@ -155,11 +159,12 @@ def test_a_task_set_is_kept_whole_and_queued_by_name(served: Any) -> None:
 
 
 def test_a_cancelled_run_ends_with_closed_accounts(served: Any) -> None:
-    run = post(served, "/v1/runs", spec(served, tasks=[{**QUESTION, "id": f"c{i}"} for i in range(40)])).json()
-    post(served, f"/v1/runs/{run['id']}/cancel", None)
-    accounts = ended(served, run["id"])["accounts"]
+    with served.trajc.oracle(TASKS, "--latency", "60") as slow:
+        run = post(served, "/v1/runs", spec(served, base_urls=[slow], tasks=inline(TASKS), samples=5)).json()
+        post(served, f"/v1/runs/{run['id']}/cancel", None)
+        accounts = ended(served, run["id"])["accounts"]
     assert accounts["closes"]
-    assert accounts["cancelled"] > 0
+    assert (accounts["submitted"], accounts["cancelled"]) == (40, 40)
     assert accounts["queued"] == accounts["running"] == 0
 
 
