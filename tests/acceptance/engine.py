@@ -48,7 +48,7 @@ class OwnEngine:
         command += ["--live-restore"] if live_restore else []
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self.answers, f"the engine in {self.folder}", 60)
+        until(self.answers, f"the engine in {self.folder}")
 
     def answers(self) -> bool:
         with contextlib.suppress(DockerException, OSError), self.client() as client:
@@ -58,7 +58,7 @@ class OwnEngine:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._running is not None:
             self._running.send_signal(number)
-            self._running.wait(60)
+            self._running.wait(300)
             self._running = None
 
     @contextlib.contextmanager

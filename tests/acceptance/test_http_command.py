@@ -108,7 +108,7 @@ def test_a_service_that_is_told_to_end_ends_in_good_order(new_trajc: Callable[[]
     with trajc.serving() as running, httpx.stream("GET", f"{trajc.url}/v1/events") as events:
         next(events.iter_lines())
         running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
+        assert running.wait(120) == 0
 
 
 def test_help_loads_nothing_heavy() -> None:

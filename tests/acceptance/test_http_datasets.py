@@ -164,7 +164,7 @@ def test_a_run_that_names_a_recipe_becomes_a_dataset_when_it_is_done(served: Any
     tasks = DEMO / "search" / "tasks.jsonl"
     how = ("--env", "search", "--model", "oracle", "--base-url", served.oracle, "--name", "by recipe")
     run = served.trajc.json("run", tasks, *how, "--recipe", recipe)
-    for _ in range(300):
+    for _ in range(1200):
         found = httpx.get(f"{served.trajc.url}/v1/datasets/by-recipe")
         if found.status_code == 200:
             break

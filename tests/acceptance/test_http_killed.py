@@ -23,7 +23,7 @@ def test_a_killed_service_goes_on_where_it_stopped_and_pays_nothing_twice(new_tr
             running.kill()
             running.wait()
         with trajc.serving(lease_seconds="6"):
-            for _ in range(900):
+            for _ in range(3000):
                 done = trajc.get(f"/v1/runs/{run}")
                 if done["done"]:
                     break

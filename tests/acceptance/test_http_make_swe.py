@@ -79,7 +79,7 @@ class Answer(BaseHTTPRequestHandler):
             hold = self.server.hold_after is not None and self.server.asked.total() > self.server.hold_after
         if hold:
             self.server.held.set()
-            time.sleep(60)
+            time.sleep(600)
             return
         content = self.server.says(prompt, take)
         finish = "length" if content == "CUT" else "stop"
@@ -141,7 +141,7 @@ def test_written_bugs_and_issues_become_tasks_bad_ones_are_counted_and_no_reply_
     # Killed while its third reply is under way: the first two are kept.
     writing.hold_after = 2
     first = subprocess.Popen([TRAJC, *words], env=trajc.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert writing.held.wait(60)
+    assert writing.held.wait(300)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     replies = tmp_path / "t.replies.jsonl"

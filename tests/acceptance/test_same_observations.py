@@ -44,7 +44,7 @@ def observed(it: Fleet, tasks: Path, environment: str, *words: str | Path) -> li
         wanted = {"environment": environment, "model": "oracle", "base_urls": [base_url], "sampling": {"seed": SEED}}
         run = str(it.post("/v1/runs", {**wanted, "tasks": inline(tasks)})["id"])
         with it.store() as store:
-            until(lambda: store.run(run).finished is not None, f"run {run}", 300)  # noqa: B023
+            until(lambda: store.run(run).finished is not None, f"run {run}")  # noqa: B023
             assert store.accounts(run).succeeded == len(inline(tasks)), store.accounts(run)
             candidates = sorted(store.candidates(runs=[run]), key=lambda c: c.trajectory.task.id)
             seen.append([(*met(c.trajectory), c.score.value if c.score else None) for c in candidates])

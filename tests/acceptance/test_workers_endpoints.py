@@ -53,7 +53,7 @@ def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollout
             progress.update(it.get(f"/v1/runs/{run}")["progress"])
             return bool(progress["calls"] == TASKS * TURNS)
 
-        until(told, "every call was told", 20.0)
+        until(told, "every call was told")
         assert {use["endpoint"]: use["calls"] for use in progress["endpoints"] if use["calls"]} == {
             url: asked(url) for url in (a, b, c) if asked(url)
         }

@@ -282,7 +282,7 @@ def test_killed_while_it_is_done_ahead(service: Service, tmp_path: Path) -> None
         given = (service.settings.database, blobs, datasets, order)
         process = multiprocessing.get_context("fork").Process(target=deadly_prepare, args=given)
         process.start()
-        process.join(60)
+        process.join(300)
         codes.append(process.exitcode)
         found = candidates(service.store, ids)
         assert compile_dataset(recipe, found, service.blobs, datasets, "demo").version == whole

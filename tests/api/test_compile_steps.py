@@ -217,7 +217,7 @@ def test_killed_at_twenty_points_of_its_steps(service: Service, whole: Any, tmp_
         blobs.left = 1 + n * (counting.reads - 1) // (POINTS - 1)
         process = context.Process(target=deadly, args=(service.settings.database, blobs, steps, datasets))
         process.start()
-        process.join(60)
+        process.join(300)
         codes.append(process.exitcode)
         unfinished += contents(datasets / "demo") == {}
         assert contents(datasets / "demo") in ({}, whole)

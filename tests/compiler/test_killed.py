@@ -70,7 +70,7 @@ def test_killed_at_twenty_points(world: Any, tmp_path: Path) -> None:
         datasets = tmp_path / f"killed-{point}"
         process = context.Process(target=_compile, args=(rows, world.blobs, datasets, point))
         process.start()
-        process.join(60)
+        process.join(300)
         codes.append(process.exitcode)
         assert versions(datasets) in ({}, whole)
         compile_dataset(Recipe(formats=("messages",)), rows, world.blobs, datasets, "demo")

@@ -173,7 +173,7 @@ index_corpus(Path(sys.argv[1]), "c", site, progress=die, commit_bytes=20_000)
 
 def test_a_killed_indexer_blocks_nobody_and_loses_no_document(tmp_path: Path, site: Site) -> None:
     path = write(tmp_path / "c.jsonl", numbered(4000))
-    dying = subprocess.run([sys.executable, "-c", _INDEX_AND_DIE, path, site.root], timeout=60, check=False)
+    dying = subprocess.run([sys.executable, "-c", _INDEX_AND_DIE, path, site.root], timeout=300, check=False)
     assert dying.returncode == 9
     done = index_corpus(path, "c", site)
     assert (done.added, len(Library(site).open("c"))) == (4000, 4000)
@@ -253,7 +253,7 @@ def test_several_processes_read_while_the_next_version_is_made(tmp_path: Path, s
     try:
         assert [reader.stdout.readline() for reader in readers] == ["open\n"] * 2
         index_corpus(write(path, numbered(2000, "changed")), "c", site)
-        found = [reader.communicate("number7 number8\nchanged\n", timeout=60)[0] for reader in readers]
+        found = [reader.communicate("number7 number8\nchanged\n", timeout=300)[0] for reader in readers]
     finally:
         for reader in readers:
             reader.kill()

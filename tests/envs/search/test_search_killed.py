@@ -108,7 +108,7 @@ class Slow:
         texts = (await request.json())["input"]
         if sum(self.asked.values()) >= self.patience:
             self.stuck.set()
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         self.asked.update(texts)
         rows = [{"index": n, "embedding": [float(len(text)), 1.0]} for n, text in enumerate(texts)]
         return web.json_response({"data": rows})
@@ -140,7 +140,7 @@ async def test_the_embed_command_killed_goes_on_where_it_was(tmp_path: Path, slo
     version = index_corpus(write(tmp_path / "c.jsonl", "w", 1000), "c", site).manifest.version
     words = ("tasks", "embed", "c", "--url", url, "--model", "tiny", "--json")
     cut = await command(home, *words)
-    await asyncio.wait_for(server.stuck.wait(), 60)
+    await asyncio.wait_for(server.stuck.wait(), 300)
     second = await command(home, *words)
     _, said = await second.communicate()
     assert (second.returncode, b"is being embedded by another process" in said) == (1, True)

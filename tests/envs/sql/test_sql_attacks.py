@@ -20,7 +20,7 @@ from envs.sql.tools import Answer, RunSql
 from envs.tool import ToolResult
 
 HOST_MARKS = ("root:x:0:", "daemon:x:")
-SECONDS = 1.5 + 4
+SECONDS = 1.5 + 40
 """A statement's limit, and what a new worker and a busy machine may add."""
 
 EVERY = 1 if os.environ.get("TRAJC_SOAK_N") == "full" else 6

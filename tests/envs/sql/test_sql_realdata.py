@@ -140,7 +140,7 @@ async def test_recorded_actions_are_answered_and_scored_as_recorded(spider: Spid
         for action in filter(None, map(str, turns["actions"])):
             began = time.monotonic()
             result = await session.call("run_sql", RunSql(sql=action))
-            assert time.monotonic() - began < 10, action
+            assert time.monotonic() - began < 50, action
             verb = action.split()[0].upper()
             outcomes[verb, result.is_error] += 1
             if verb in ("SHOW", "DESCRIBE") and result.is_error and "there is no table" not in result.text:

@@ -77,7 +77,7 @@ async def test_a_start_that_is_cancelled_at_any_moment_leaves_no_container(
 
 async def test_a_forgotten_container_ends_by_itself(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
     box = await docker_sandboxes.start(replace(spec, seconds=1))
-    state = await docker_sandboxes.client.containers.container(box.id).wait(timeout=90)
+    state = await docker_sandboxes.client.containers.container(box.id).wait(timeout=600)
     assert state["StatusCode"] == 0
 
 
@@ -95,5 +95,5 @@ async def test_an_engine_killed_before_it_noted_a_start_leaves_no_process(spec: 
         await asyncio.to_thread(engine.start)
         assert "until [" in str(engine.processes()), "it is to outlive its engine"
         await sandboxes.client.containers.container(box.id).delete(force=True)
-        await asyncio.to_thread(until, lambda: "until [" not in str(engine.processes()), "the watch has ended", 60)
+        await asyncio.to_thread(until, lambda: "until [" not in str(engine.processes()), "the watch has ended")
         await sandboxes.close()

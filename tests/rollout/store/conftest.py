@@ -118,7 +118,7 @@ def postgres_server() -> Iterator[str]:
     )
     url = f"postgresql://trajc@127.0.0.1:{port}/postgres"
     try:
-        for _ in range(200):
+        for _ in range(2400):
             with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
                 break
             time.sleep(0.05)
@@ -127,7 +127,7 @@ def postgres_server() -> Iterator[str]:
         yield url
     finally:
         server.send_signal(signal.SIGINT)  # its fast shutdown
-        server.wait(30)
+        server.wait(120)
         shutil.rmtree(folder)
 
 

@@ -52,7 +52,7 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
                 victim.kill()
                 victim.wait()
                 start()
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while store.run(run).finished is None:
                 assert time.monotonic() < deadline, store.accounts(run)
                 time.sleep(0.1)

@@ -293,7 +293,7 @@ while claims := store.claim(sys.argv[2], ["rollout"], 7, store.now(), 60):
             assert worker.stdin is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-        taken = [worker.communicate(timeout=60)[0].split() for worker in workers]
+        taken = [worker.communicate(timeout=300)[0].split() for worker in workers]
         assert sorted(job for jobs in taken for job in jobs) == sorted(
             r.id for r in store.rollouts(run=run.id, limit=500).items
         )
