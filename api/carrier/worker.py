@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import warnings
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from celery import signals
@@ -47,6 +48,8 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     kind = KINDS[work]
     watch = Watch()
+    ending = Ending(watch, at_most(settings))
+    ending.listen()  # before there is an engine: from its first moment on it may hold jobs
     if work == "compile":
         children_hold(settings, kind, watch)
     else:
@@ -63,8 +66,7 @@ def run_worker(settings: Settings, work: Work, concurrency: int) -> int:
         without_gossip=True,
         without_mingle=True,
     )
-    worker.watch = watch
-    worker.seconds = at_most(settings)
+    worker.ending = ending
     try:
         worker.start()
     finally:
@@ -83,20 +85,19 @@ def keep_logging(**_: Any) -> None:
     """That this signal has a receiver keeps Celery from setting up logging anew, in the worker and in its children."""
 
 
-class Hands(Worker):  # type: ignore[misc]
-    """Celery's worker with our way to end."""
+@dataclass(frozen=True)
+class Ending:
+    """What signals do to a worker."""
 
     watch: Watch
     seconds: float
     """What its engine may take to end."""
 
-    def install_platform_tweaks(self, worker: Any) -> None:
-        """Celery's own handlers either wait for tasks for ever or drop them."""
-        super().install_platform_tweaks(worker)
+    def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, self.end)
+            signal.signal(number, self)
 
-    def end(self, number: int, _: Any) -> None:
+    def __call__(self, number: int, _: Any) -> None:
         if state.should_stop is not None:
             os.write(sys.stderr.fileno(), b"a second signal: ending at once\n")
             os._exit(128 + number)
@@ -107,6 +108,17 @@ class Hands(Worker):  # type: ignore[misc]
             process.stop()
         self.watch.tell()
         end_by(self.seconds + 2 * LAST_SECONDS)
+
+
+class Hands(Worker):  # type: ignore[misc]
+    """Celery's worker with our way to end."""
+
+    ending: Ending
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """Celery's own handlers either wait for tasks for ever or drop them."""
+        super().install_platform_tweaks(worker)
+        self.ending.listen()
 
 
 def children_hold(settings: Settings, kind: JobKind, watch: Watch) -> None:

@@ -236,6 +236,13 @@ def test_sigterm_hands_back_what_does_not_end_in_time(site: Site) -> None:
         site.fleet.post(f"/v1/runs/{run}/cancel")
 
 
+def test_a_worker_told_to_end_the_moment_it_is_at_work_ends_in_good_order(site: Site) -> None:
+    worker = site.fleet.worker("rollouts", 1, "at-once")
+    until(lambda: worker.ready(), "at work", pause=0.002)
+    assert worker.end() == 0
+    assert "Traceback" not in worker.log.read_text()
+
+
 def test_a_second_signal_ends_at_once(site: Site) -> None:
     with site.oracle(60.0) as base_url, site.worker(shutdown_seconds="600") as worker:
         run = site.queue(base_url, 4)
