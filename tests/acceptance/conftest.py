@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.acceptance.fleet import UP_SECONDS, answers
 from tests.ports import free_port
 
 TRAJC = Path(sys.executable).parent / "trajc"
@@ -26,16 +27,13 @@ def process(command: list[str], environ: dict[str, str], log: Path, ready: str) 
     with log.open("ab") as out:
         running = subprocess.Popen(command, env=environ, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        for _ in range(600):
+        deadline = time.monotonic() + UP_SECONDS
+        while not answers(ready):
             if running.poll() is not None:
                 pytest.fail(f"{' '.join(command)} ended with {running.returncode}:\n{log.read_text()[-4000:]}")
-            try:
-                if httpx.get(ready, timeout=2).status_code < 500:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            pytest.fail(f"{' '.join(command)} did not come up:\n{log.read_text()[-4000:]}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"{' '.join(command)} did not come up:\n{log.read_text()[-4000:]}")
+            time.sleep(0.1)
         yield running
     finally:
         if running.poll() is None:
