@@ -29,6 +29,12 @@ QWEN_PATTERN = (
 LLAMA3_PATTERN = QWEN_PATTERN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 ADDITIVE_PATTERNS = frozenset({QWEN_PATTERN, LLAMA3_PATTERN})
 
+MOST_BLANKS = 500_000
+"""In a row that tiktoken is given: of a million its `\\s+(?!\\S)` keeps more ways back than it has room for, and it
+panics."""
+BLANK = r"[\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+"""White space as tiktoken's patterns mean it, line ends apart."""
+
 _CHAT = ["endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start", "box_end"]
 _MEDIA = ["quad_start", "quad_end", "vision_start", "vision_end", "vision_pad", "image_pad", "video_pad"]
 _CODE = ["fim_prefix", "fim_middle", "fim_suffix", "fim_pad", "repo_name", "file_sep"]
@@ -77,8 +83,23 @@ class RankTokenizer:
             if chunk in self.added:
                 out.append(self.added[chunk])
             elif chunk:
-                out.extend(self._encoding.encode_ordinary(nfc(chunk)))
+                out.extend(self._plain(nfc(chunk)))
         return out
+
+    def _plain(self, text: str, longest: int = MOST_BLANKS) -> list[int]:
+        """Runs of more than `longest` blanks are encoded by themselves, as the one pre-token that the pattern makes of
+        them: all but the last, where something stands behind that could begin with it."""
+        if len(text) <= longest:
+            return self._encoding.encode_ordinary(text)
+        out, last = [], 0
+        for run in re.finditer(f"{BLANK}{{{longest + 1},}}", text):
+            start, end = run.span()
+            if text[end : end + 1] not in ("\r", "\n"):  # a line end takes the blanks ahead of it
+                end -= end < len(text)
+                out += self._encoding.encode_ordinary(text[last:start])
+                out += self._encoding._encode_single_piece(text[start:end])
+                last = end
+        return [*out, *self._encoding.encode_ordinary(text[last:])]
 
     def count(self, text: str) -> int:
         return len(self.encode(text))

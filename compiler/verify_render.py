@@ -20,6 +20,9 @@ _FORMS = [r"[|｜][^<>|｜\s]{1,64}[|｜]>", r"<SYS>>", r"</SYS>>", r"/?INST\]",
 _FORMS += [f"/?{re.escape(name)}>" for name in _NAMES]
 _OPENING = re.compile(r"[<\[]\\*(?=" + "|".join(_FORMS) + ")")
 
+_WIDE = 400_000
+_BLANKS = " \t\v\f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
 
 def defused(text: str) -> str:
     """Step `neutralise` version 1: a backslash after the bracket that opens a control string."""
@@ -82,9 +85,28 @@ def recounter(name: str, tokenizer_json: Path | None) -> Recount:
     )
     own = {"<|im_start|>": 151644, "<|im_end|>": 151645, "<think>": 151667, "</think>": 151668}
     encoding = tiktoken.Encoding("verify", pat_str=pattern, mergeable_ranks=ranks, special_tokens=own)
-    return Recount(
-        lambda text: len(encoding.encode(unicodedata.normalize("NFC", text), allowed_special="all")), encoding.decode
-    )
+
+    def count(text: str) -> int:
+        """tiktoken panics where it meets a million blanks in a row; the whole of such a run but its last one, which
+        may belong to what follows, is one pre-token."""
+        normal = unicodedata.normalize("NFC", text)
+        tokens = 0
+        while len(normal) > _WIDE and (wide := _widest(normal)):
+            tokens += len(encoding.encode(normal[: wide[0]], allowed_special="all"))
+            tokens += len(encoding._encode_single_piece(normal[wide[0] : wide[1]]))
+            normal = normal[wide[1] :]
+        return tokens + len(encoding.encode(normal, allowed_special="all"))
+
+    return Recount(count, encoding.decode)
+
+
+def _widest(text: str) -> tuple[int, int] | None:
+    """The first run of more than `_WIDE` blanks that is a pre-token by itself."""
+    for run in re.finditer(f"[{_BLANKS}]{{{_WIDE},}}", text):
+        after = text[run.end() :][:1]
+        if after not in ("\r", "\n"):
+            return run.start(), run.end() - len(after)
+    return None
 
 
 def conversation(template: str, prompt: str, target: str) -> tuple[str, str]:

@@ -142,6 +142,20 @@ def test_the_fast_normalisation_is_nfc() -> None:
         assert nfc(text) == unicodedata.normalize("NFC", text)
 
 
+def test_a_million_blanks_in_a_row_are_counted() -> None:
+    """Counts are those of Qwen3's own file."""
+    assert QWEN3.count("a" + " " * 1_000_000 + "x") == 7815
+
+
+def test_blanks_that_are_encoded_by_themselves_are_encoded_as_with_the_rest() -> None:
+    assert isinstance(QWEN3, RankTokenizer)
+    rng = random.Random(5)
+    blanks = ["   ", "\t\t", " \u3000 \x85", "\xa0\xa0 ", " \u2028  ", "\n", "\x1c", "\r\n  ", "\u200b"]
+    for _ in range(10_000):
+        text = nfc("".join(rng.choice(WORDS + blanks) for _ in range(rng.randrange(1, 12))))
+        assert QWEN3._plain(text, 2) == QWEN3._plain(text), repr(text)
+
+
 def test_a_file_of_an_unproven_form_is_not_additive(file_tokenizer: FileTokenizer, tmp_path: Path) -> None:
     assert file_tokenizer.additive
     data = json.loads(Path(file_tokenizer.name).read_text())

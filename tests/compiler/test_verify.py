@@ -179,3 +179,9 @@ def test_a_file_that_cannot_be_read_is_a_fault(published: Published, world: Any)
         f.where == "search_agent" and f.what.startswith("cannot be read")
         for f in verify(published.path, world.blobs).faults
     )
+
+
+def test_a_page_of_a_million_blanks_ends_neither_compiler_nor_verifier(compiled: Any, world: Any) -> None:
+    published = compiled(world.search(listed=[("blanks", "Wide." + " " * 1_000_000 + "\tx")]))
+    assert published.accounts.published == 1
+    assert verify(published.path, world.blobs).ok
