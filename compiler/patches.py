@@ -110,10 +110,10 @@ def _path(words: str) -> str | None:
 
 
 def _unquote(path: str) -> str:
-    """Git quotes unusual paths in C's manner, with bytes in octal."""
+    """Git quotes unusual paths in C's manner, with bytes in octal. U+FFFD marks what is no UTF-8: no tree has that."""
     if len(path) < 2 or path[0] != '"' or path[-1] != '"':
         return path
     raw = _OCTAL.sub(
         lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else _ESCAPES.get(m[1], m[1]), path[1:-1].encode()
     )
-    return raw.decode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "replace")

@@ -139,6 +139,13 @@ def test_binary_evidence_is_dropped_with_a_reason(compiled: Any, world: Any) -> 
     assert dropped(compiled(candidate)) == {"undecodable": 1}
 
 
+def test_a_patch_of_a_path_that_is_no_text_drops_one_trajectory_and_not_all(compiled: Any, world: Any) -> None:
+    name = '"{}/caf\\351.py"'
+    patch = f"--- {name.format('a')}\n+++ {name.format('b')}\n@@ -1 +1 @@\n-x\n+y\n"
+    published = compiled(world.search(), world.swe(patch=patch))
+    assert (published.accounts.published, dropped(published)) == (1, {"broken": 1})
+
+
 def test_a_lost_blob_is_dropped_with_a_reason(world: Any, tmp_path: Any) -> None:
     from envs.blobs import MemoryBlobs
 
