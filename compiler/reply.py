@@ -10,7 +10,7 @@ from envs.score import Submission
 
 def answer_of(content: str, kind: AnswerKind) -> Submission | None:
     """The reply as a submission; None where it does not have the form that the prompt asks for."""
-    text = restore(stripped(_unfenced(content), kind))
+    text = restore(stripped(_patch_of(content) if kind == "patch" else _unfenced(content), kind))
     if not text.strip():
         return None
     if kind == "patch":
@@ -39,3 +39,12 @@ def _unfenced(text: str) -> str:
     """What stands in the last fenced block, where there is one."""
     parts = text.split("```")
     return parts[-2].partition("\n")[2] if len(parts) >= 3 else text
+
+
+def _patch_of(text: str) -> str:
+    """Likewise. Lines of a patch can hold fences, and never begin with one."""
+    lines = text.split("\n")
+    fences = [i for i, line in enumerate(lines) if line.startswith("```")]
+    if len(fences) == 1 and text.rstrip().endswith("```") and fences[0] < len(lines) - 1:
+        return "\n".join(lines[fences[0] + 1 :]).rstrip().removesuffix("```")
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) >= 2 else text

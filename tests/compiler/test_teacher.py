@@ -78,6 +78,19 @@ def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> Non
         compiled(world.search(), recipe=RECIPE)
 
 
+FENCES = """\
+--- a/README.md
++++ b/README.md
+@@ -1,4 +1,4 @@
+ # Area
+ ```python
+-area(2, 3)
++area(3, 2)
+ ```
+"""
+"""A patch of a page that has fenced blocks itself."""
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "text"),
     [
@@ -92,6 +105,10 @@ def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> Non
             "\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n \n\n",
             "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n \n",
         ),
+        ("patch", FENCES, FENCES),
+        ("patch", f"Here:\n```diff\n{FENCES}```\nThat is all.", FENCES),
+        ("patch", f"First:\n```\nx\n```\nThen:\n```diff\n{FENCES}\n```", FENCES),
+        ("patch", "```diff\n--- a/x\n+++ b/x```", "--- a/x\n+++ b/x\n"),
         ("patch", " \n", None),
         ("text", " 1872 ", "1872"),
         ("text", "", None),
