@@ -16,8 +16,11 @@ from compiler.errors import RecipeError
 from compiler.recipe import Decontamination
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
-"""Scripts without spaces have a word for each sign."""
+_LETTERS = rf"[^\W_{_IDEOGRAPHS}]+"
+_WORD = re.compile(rf"[{_IDEOGRAPHS}]|{_LETTERS}(?:_+{_LETTERS})*")
+"""Scripts without spaces have a word for each sign. A name may hold `_`; around a word it is emphasis."""
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+"""Soft hyphens, joiners, marks of direction and the like: they part no word."""
 _KNOWN_WORDS = 1_000_000
 _PENDING = 4_000_000
 """Grams that wait to be sorted in among the others."""
@@ -66,7 +69,7 @@ class Words:
         self._known: dict[str, int] = {}
 
     def of(self, text: str) -> Grams:
-        plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+        plain = text if text.isascii() else _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
         return np.fromiter(map(self._number, _WORD.findall(plain.lower())), dtype=np.uint64)
 
     def _number(self, word: str) -> int:

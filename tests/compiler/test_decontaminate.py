@@ -82,8 +82,25 @@ def contaminated(compiled: Any, world: Any, page: str, wanted: Recipe) -> bool:
         (THIRTEEN.replace(" ", ",\n  -- "), True),
         (THIRTEEN.upper(), True),
         ("".join(chr(ord(c) + 0xFEE0) if c.isalpha() else c for c in THIRTEEN), True),
+        (
+            THIRTEEN.replace("river", "ri\u00adver").replace("leaves", "\ufeffle\u200baves").replace("at", "a\u2060t"),
+            True,
+        ),
+        (THIRTEEN.replace("night", "_night_").replace("river", "__river__"), True),
+        (THIRTEEN.replace("the river", "the_river"), False),
     ],
-    ids=["whole", "without the first", "without the last", "one changed", "broken up", "capitals", "full width"],
+    ids=[
+        "whole",
+        "without the first",
+        "without the last",
+        "one changed",
+        "broken up",
+        "capitals",
+        "full width",
+        "signs that nobody sees",
+        "emphasis",
+        "a name",
+    ],
 )
 def test_thirteen_words_in_a_row_are_an_overlap(
     compiled: Any, world: Any, tmp_path: Path, page: str, found: bool
