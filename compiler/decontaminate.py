@@ -114,14 +114,15 @@ def _load(wanted: Decontamination, _stand: tuple[tuple[int, int, int], ...]) -> 
 def _texts(path: Path) -> Iterator[str]:
     """Every string in every row; strings that hold JSON (MRCR's `prompt`) are opened. Plain text as it stands."""
     try:
-        if path.suffix == ".parquet":
+        kind = path.suffix.lower()
+        if kind == ".parquet":
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=64):
                     for row in batch.to_pylist():
                         yield from _strings(row)
-        elif path.suffix == ".json":
+        elif kind == ".json":
             yield from _strings(orjson.loads(path.read_bytes()))
-        elif path.suffix == ".jsonl":
+        elif kind in (".jsonl", ".ndjson"):
             with open(path, "rb") as lines:
                 for line in lines:
                     if line.strip():

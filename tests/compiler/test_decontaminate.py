@@ -145,6 +145,18 @@ def test_a_question_of_an_evaluation_set_drops_its_example(compiled: Any, world:
     assert published.accounts.trajectories_dropped == {"contaminated": 1}
 
 
+@pytest.mark.parametrize("name", ["items.JSONL", "items.ndjson", "items.Json", "items.PARQUET"])
+def test_rows_are_read_as_rows_however_their_files_name_is_written(
+    compiled: Any, world: Any, tmp_path: Path, name: str
+) -> None:
+    row = {"prompt": THIRTEEN.replace(" ", "\n")}
+    if name.endswith("PARQUET"):
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(json.dumps(row))
+    assert contaminated(compiled, world, THIRTEEN, recipe(tmp_path / name))
+
+
 def test_a_file_that_changes_is_read_again(compiled: Any, world: Any, tmp_path: Path) -> None:
     path = tmp_path / "item.txt"
     path.write_text("Nothing of this stands anywhere.")
