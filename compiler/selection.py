@@ -19,11 +19,8 @@ from compiler.recipe import NearDuplicates, Recipe
 from compiler.sketch import similarity, word_sketch
 from compiler.split import SIDES, Side, divide
 
-BAND = 8
-"""Sketch bins in one band: two examples are compared when a whole band is equal (at 0.9: all but 1 in 10,000)."""
-
-WORD_BAND = 4
-"""Likewise of a question's words (at 0.8: all but 1 in 5,000)."""
+MISSED = 0.001
+"""Of the pairs that are just alike enough, at most so many are never compared."""
 
 _WORD = re.compile(r"\w+")
 
@@ -206,15 +203,18 @@ def _bands_of(wanted: NearDuplicates | None, config: str, answer: str, question:
         return []
     among = config if wanted.any_answer else f"{config} {answer}"
     if wanted.context:
-        return _bands(among, sketch, BAND)
+        return _bands(among, sketch, wanted.context)
     words = "".join(f"{n:08x}" for n in word_sketch(_words(question)))
-    return _bands(f"{among} question", words, WORD_BAND)
+    return _bands(f"{among} question", words, wanted.question)
 
 
-def _bands(among: str, sketch: str, size: int) -> list[str]:
-    """Empty bands tell nothing; of a sketch without any window the whole is one band."""
+def _bands(among: str, sketch: str, share: float) -> list[str]:
+    """Of two sketches with this share of equal bins some whole band is equal, but for `MISSED`. Empty bands tell
+    nothing; of a sketch without any window the whole is one band."""
+    bins = len(sketch) // 8
+    size = next((n for n in (8, 4, 2) if (1 - share**n) ** (bins // n) <= MISSED), 1)
     width = 8 * size
-    bands = [f"{among} {i} {sketch[i * width : (i + 1) * width]}" for i in range(len(sketch) // width)]
+    bands = [f"{among} {i} {sketch[i * width : (i + 1) * width]}" for i in range(bins // size)]
     return [band for band in bands if not band.endswith("f" * width)] or [f"{among} none"]
 
 

@@ -1,5 +1,6 @@
 """Duplicates, caps and mixtures: decided over the whole dataset, each drop with its reason."""
 
+import random
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -91,6 +92,22 @@ def test_contexts_of_any_answer_are_compared_when_asked(compiled: Any, world: An
     assert compiled(*pair).accounts.examples_dropped == {}
     wanted = Recipe(near_duplicates=NearDuplicates(question=0, any_answer=True))
     assert compiled(*pair, recipe=wanted).accounts.examples_dropped == {"near_duplicate": 1}
+
+
+def test_whatever_is_alike_by_a_lower_bound_is_found(compiled: Any, world: Any) -> None:
+    """Ten pairs of pages of which two thirds are the same."""
+    rng = random.Random(1)
+    rows = []
+    for n in range(10):
+        page = [f"{rng.randrange(1 << 32):x}" for _ in range(1200)]
+        other = page[:960] + [f"{rng.randrange(1 << 32):x}" for _ in range(240)]
+        rows += [
+            world.search(f"{n}-{i}", f"What is {n}?", opened=[("orrin", " ".join(w))])
+            for i, w in enumerate((page, other))
+        ]
+    half = Recipe(near_duplicates=NearDuplicates(context=0.5))
+    assert compiled(*rows).accounts.published == 20
+    assert compiled(*rows, recipe=half).accounts.examples_dropped == {"near_duplicate": 10}
 
 
 def test_near_duplicates_must_be_alike_in_something() -> None:
