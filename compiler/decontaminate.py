@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from compiler.errors import RecipeError
 from compiler.recipe import Decontamination
 
-_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_LETTERS = rf"[^\W_{_IDEOGRAPHS}]+"
-_WORD = re.compile(rf"[{_IDEOGRAPHS}]|{_LETTERS}(?:_+{_LETTERS})*")
+IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_LETTERS = rf"[^\W_{IDEOGRAPHS}]+"
+_WORD = re.compile(rf"[{IDEOGRAPHS}]|{_LETTERS}(?:_+{_LETTERS})*")
 """Scripts without spaces have a word for each sign. A name may hold `_`; around a word it is emphasis."""
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 """Soft hyphens, joiners, marks of direction and the like: they part no word."""

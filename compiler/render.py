@@ -12,6 +12,7 @@ from compiler.errors import CompileError
 from compiler.evidence import Found
 from compiler.example import Piece
 from compiler.renderings import Rendering, Renderings
+from compiler.sketch import VERSION as SKETCH_VERSION
 from compiler.sketch import sketch
 from compiler.tokens import Tokenizer
 from compiler.transforms import NEUTRALISE, Step, Undecodable, apply, decode, neutralise
@@ -44,7 +45,7 @@ class Renderer:
         self._unknown = sorted(token for token in tokenizer.special if not neutralise(token).found)
         self.count = lru_cache(maxsize=512)(tokenizer.count)
         """Of short texts that come again, such as the template's."""
-        kind = f"{tokenizer.identity}\0{NEUTRALISE.version}\0"
+        kind = f"{tokenizer.identity}\0{NEUTRALISE.version}\0{SKETCH_VERSION}\0"
         self._key = lru_cache(maxsize=4096)(lambda named: _digest(kind + named))
         self._known = known
         self._keep = keep

@@ -1,7 +1,7 @@
 """What is known of a rendered source without rendering it again: hash, size, token count, sketch.
 
-The key holds everything the rendering depends on (source bytes, steps with versions, tokenizer), so an entry is
-never wrong; losing one costs only time.
+The key holds everything the rendering depends on (source bytes, versions of steps and sketch, tokenizer), so an
+entry is never wrong; losing one costs only time.
 """
 
 import sqlite3

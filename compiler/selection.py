@@ -8,11 +8,13 @@ a SQLite file of the temporary folder, so that memory does not grow with the dat
 import os
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import orjson
 
+from compiler.decontaminate import IDEOGRAPHS
 from compiler.drops import Drop, ExampleReason
 from compiler.example import CONFIGS, Example
 from compiler.recipe import NearDuplicates, Recipe
@@ -22,7 +24,7 @@ from compiler.split import SIDES, Side, divide
 MISSED = 0.001
 """Of the pairs that are just alike enough, at most so many are never compared."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"[{IDEOGRAPHS}]|[^\W{IDEOGRAPHS}]+")
 
 TABLES = """
 CREATE TABLE entries (config TEXT, key TEXT, shard INTEGER, offset INTEGER, length INTEGER, trajectory TEXT,
@@ -219,7 +221,7 @@ def _bands(among: str, sketch: str, share: float) -> list[str]:
 
 
 def _words(question: str) -> set[str]:
-    return set(_WORD.findall(question.lower()))
+    return set(_WORD.findall(unicodedata.normalize("NFKC", question).lower()))
 
 
 def _jaccard(a: str, b: str) -> float:

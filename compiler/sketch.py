@@ -1,6 +1,7 @@
 """MinHash by one permutation, over windows of bytes that begin with a word.
 
-Of the words, those are taken whose first byte is a multiple of four (d h l p t x, 0 4 8, ...).
+Of the words, those are taken whose first byte is a multiple of four (d h l p t x, 0 4 8, ...). Scripts without spaces
+lie far up in Unicode: of signs of three bytes and more, those are taken whose third byte is one.
 
 The sketch of a union is the bin-wise minimum of its parts' sketches, so a context's comes from its pieces'.
 Similarity estimates the Jaccard index of the window sets (P. Li, A. Owen, C.-H. Zhang: One Permutation Hashing, 2012).
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+VERSION = 2
 BINS = 128
 WINDOW = 24
 """Bytes; about four words."""
@@ -24,6 +26,9 @@ def sketch(data: bytes) -> bytes:
     padded = data + bytes(WINDOW)
     letters = np.frombuffer(padded, dtype=np.uint8)[: len(data) + 1]
     starts = np.flatnonzero((letters[:-1] <= 32) & (letters[1:] & 3 == 0) & (letters[1:] > 32)) + 1
+    if not data.isascii():
+        third = letters[2:] & 3 == 0
+        starts = np.concatenate([starts, np.flatnonzero((letters[:-2] >= 0xE0) & third)])
     eights = np.ndarray(len(padded) - 7, dtype="<u8", buffer=padded, strides=(1,))
     mixed = np.zeros(len(starts), dtype=np.uint64)
     for offset in range(0, WINDOW, 8):

@@ -165,3 +165,22 @@ def test_a_source_cap_counts_needed_pieces_only(compiled: Any, world: Any) -> No
     assert compiled(*rows, recipe=Recipe(source_cap=1)).accounts.examples_dropped == {}
     shared = [*rows, world.search("s9", "Question 9?", opened=[("q", "Q."), ("p0", "Page 0.")], gold=())]
     assert compiled(*shared, recipe=Recipe(source_cap=1)).accounts.examples_dropped == {"source_cap": 1}
+
+
+def _paragraphs(rng: random.Random, count: int, signs: int) -> list[str]:
+    return ["".join(chr(rng.randrange(0x4E00, 0x8000)) for _ in range(signs)) for _ in range(count)]
+
+
+def test_pages_in_a_script_without_spaces_are_compared_by_what_they_say(compiled: Any, world: Any) -> None:
+    rng = random.Random(1)
+    page = _paragraphs(rng, 12, 300)
+    begins_alike = [p[:20] + q for p, q in zip(page, _paragraphs(rng, 12, 280), strict=True)]
+    told_again = ["又" + p for p in page]
+    question = "奥林岛的旧灯塔是在哪一年由它的看守人第一次点亮的呢"
+    asked = [question, question, question.replace("点亮", "点燃")]
+    rows = [
+        world.search(f"s{n}", q, opened=[("灯塔", "\n".join(p))], gold=(), listed=())
+        for n, (q, p) in enumerate(zip(asked, (page, begins_alike, told_again), strict=True))
+    ]
+    assert compiled(*rows[:2]).accounts.examples_dropped == {}
+    assert compiled(rows[0], rows[2]).accounts.examples_dropped == {"near_duplicate": 1}
