@@ -6,11 +6,17 @@ entry is never wrong; losing one costs only time.
 
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
+
+from compiler.errors import CompileError
+
+LOCK_SECONDS = 60.0
+"""How long the file is waited for while another process writes."""
 
 
 class Rendering(NamedTuple):
@@ -59,14 +65,15 @@ class MemoryRenderings:
 
 
 class FileRenderings:
-    """A SQLite file that processes and compilations share."""
+    """A SQLite file that processes and compilations share. Every call raises `CompileError` where the file cannot be
+    used."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._local = threading.local()
         self._recent = MemoryRenderings()
-        self._connection().execute(
+        self._run(
             "CREATE TABLE IF NOT EXISTS renderings (key BLOB PRIMARY KEY, hash TEXT, size INTEGER, tokens INTEGER,"
             " neutralised BLOB, blank INTEGER, sketch BLOB) WITHOUT ROWID"
         )
@@ -75,8 +82,7 @@ class FileRenderings:
         known = self._recent.get(key)
         if known is None:
             query = "SELECT hash, size, tokens, neutralised, blank, sketch FROM renderings WHERE key = ?"
-            row = self._connection().execute(query, (bytes.fromhex(key),)).fetchone()
-            if row is not None:
+            for row in self._run(query, bytes.fromhex(key)):
                 known = Rendering(row[0], row[1], row[2], tuple(orjson.loads(row[3])), bool(row[4]), row[5])
                 self._recent.put(key, known)
         return known
@@ -85,16 +91,38 @@ class FileRenderings:
         self._recent.put(key, rendering)
         r = rendering
         row = (bytes.fromhex(key), r.hash, r.size, r.tokens, orjson.dumps(r.neutralised), r.blank, r.sketch)
-        self._connection().execute("INSERT OR IGNORE INTO renderings VALUES (?,?,?,?,?,?,?)", row)
+        self._run("INSERT OR IGNORE INTO renderings VALUES (?,?,?,?,?,?,?)", *row)
 
     def __reduce__(self) -> tuple[type["FileRenderings"], tuple[Path]]:
         return FileRenderings, (self.path,)
 
+    def _run(self, sql: str, *values: bytes | str | int) -> list[Any]:
+        try:
+            return self._connection().execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as e:
+            raise CompileError(
+                f"{self.path}: {e}. It holds only what is found out again where it is missing: make room on its disk, "
+                "or remove it while nothing is compiled"
+            ) from e
+
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             self._local.connection = connection
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of several that find a new file, one changes its mode; the others are refused at once, whatever their timeout."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
