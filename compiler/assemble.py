@@ -42,6 +42,11 @@ def assemble(
         "answer_in_question": question_label(material.answer, task.question),
     }
     question = neutralise(task.question).text
+    for what, words in (("question", question), ("answer", answer.text)):
+        try:
+            renderer.check(words)
+        except Undecodable as e:
+            raise Dropped("undecodable", f"the {what} {e}") from None
     count = renderer.tokenizer.count
     target_tokens = count(target_text(None, answer.text))
     overhead = renderer.count(chat.before) + renderer.count(chat.between) + renderer.count(chat.end + chat.after)

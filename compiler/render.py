@@ -75,8 +75,7 @@ class Renderer:
     def _fresh(self, found: Found) -> Rendering:
         raw = self.blobs.get(found.blob)
         text, neutralised = neutralise(apply(found.step, decode(raw, found.encoding)))
-        if left := [token for token in self._unknown if token in text]:
-            raise Undecodable(f"holds {left[0]!r}, a special token of the tokenizer that no transform neutralises")
+        self.check(text)
         data = text.encode()
         return Rendering(
             hash=hashlib.sha256(data).hexdigest(),
@@ -86,6 +85,11 @@ class Renderer:
             blank=not raw.strip(),
             sketch=sketch(data),
         )
+
+    def check(self, text: str) -> None:
+        """Raises `Undecodable` where neutralised text would steer a model after all."""
+        if left := [token for token in self._unknown if token in text]:
+            raise Undecodable(f"holds {left[0]!r}, a special token of the tokenizer that no transform neutralises")
 
     def text(self, piece: Piece) -> str:
         """The bytes that the piece stands for. Raises `CompileError` where its blob is gone or is another one."""

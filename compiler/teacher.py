@@ -11,8 +11,7 @@ from compiler.example import Example
 from compiler.recipe import Recipe
 from compiler.render import Renderer
 from compiler.reply import stripped
-from compiler.tokens import Tokenizer
-from compiler.transforms import neutralise
+from compiler.transforms import Undecodable, neutralise
 from envs.frozen import content_hash
 
 
@@ -26,24 +25,31 @@ def teacher_stage(recipe: Recipe, renderer: Renderer, asker: Asker) -> Stage:
                 said = samples()
             except Unanswered as e:
                 raise Dropped("teacher_failed", str(e)) from None
-            return teach(example, said, recipe, renderer.tokenizer)
+            return teach(example, said, recipe, renderer)
 
         return judged
 
     return stage
 
 
-def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer: Tokenizer) -> Example:
-    """Raises `Dropped`: no sample is right, or no right one fits the budget."""
+def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, renderer: Renderer) -> Example:
+    """Raises `Dropped`: no sample is right, or no right one fits the budget and is free of special tokens."""
     right = [s for s in samples if s.right]
     rate = f"{len(right)} of {len(samples)}"
     asked = tally(samples, "teacher", "whole")
     if not right:
         raise Dropped("teacher_never_right", f"{asked.words} samples are right")
+    steering: Undecodable | None = None
     for sample in right:
         answer = neutralise(stripped(sample.content, example.answer_kind)).text
         reasoning = None if sample.reasoning is None else neutralise(sample.reasoning.strip()).text
-        target_tokens = tokenizer.count(target_text(reasoning, answer))
+        target = target_text(reasoning, answer)
+        try:
+            renderer.check(target)
+        except Undecodable as e:
+            steering = e
+            continue
+        target_tokens = renderer.tokenizer.count(target)
         tokens = example.tokens - example.target_tokens + target_tokens
         if tokens <= recipe.token_budget:
             return example.model_copy(
@@ -58,4 +64,6 @@ def teach(example: Example, samples: Sequence[Sample], recipe: Recipe, tokenizer
                     "asked": (*example.asked, asked),
                 }
             )
+    if steering is not None:
+        raise Dropped("undecodable", f"{rate} samples are right; none can be taken: one {steering}")
     raise Dropped("over_budget", f"{rate} samples are right; none fits the budget of {recipe.token_budget} tokens")
