@@ -62,7 +62,10 @@ def assemble(
     spent = sum(p.known.tokens for p in needed)
     if spent > room and renderer.tokenizer.additive:
         raise Dropped("over_budget", f"the needed pieces have {spent} tokens; the budget leaves {room} for them")
-    others = distractors(candidate, material, needed, room, recipe, renderer, evaluation, siblings, left_out)
+    free = max(recipe.free_for_reply - target_tokens, 0)
+    if recipe.fill_tokens is not None:
+        free = max(free, recipe.token_budget - recipe.fill_tokens)
+    others = distractors(candidate, material, needed, room - free, recipe, renderer, evaluation, siblings, left_out)
     placed = [*needed, *others]
 
     while True:

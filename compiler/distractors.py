@@ -89,9 +89,8 @@ def distractors(
     siblings: Siblings | None,
     left_out: Counter[PieceReason],
 ) -> list[Rendered]:
-    """`room`: tokens that the budget leaves for all pieces."""
-    limit = room if recipe.fill_tokens is None else room - (recipe.token_budget - recipe.fill_tokens)
-    filling = Filling(needed, limit, renderer, evaluation)
+    """`room`: tokens that all pieces may have together."""
+    filling = Filling(needed, room, renderer, evaluation)
     too_long: PieceReason = "budget" if recipe.fill_tokens is None else "fill"
     filling.own([d for d in material.distractors if d.tier < TASK_TIER], left_out, too_long)
     if siblings is not None:

@@ -183,6 +183,13 @@ class Recipe(Part):
         parts = {name: getattr(self, name) for name in ASKED}
         return {name: p for name, p in parts.items() if p and (name != "teacher" or self.target == "teacher")}
 
+    @property
+    def free_for_reply(self) -> int:
+        """Tokens of the budget that distractors leave to a teacher's reply, whose length nobody knows yet."""
+        if self.target != "teacher":
+            return 0
+        return min(self.teacher.room(self.token_budget), max(self.token_budget - self.min_tokens, 0))
+
     def told(self) -> dict[str, Any]:
         """As the manifest tells it: without where endpoints stand."""
         return self.model_dump(mode="json", exclude={name: {"base_urls"} for name in ASKED})

@@ -29,7 +29,13 @@ class Asking(Part):
 
 class TeacherPolicy(Asking):
     """Reasoning and answer written by a model over the compiled prompt; only right ones become targets. The first
-    right sample is taken, and the share of right ones is kept."""
+    right sample is taken, and the share of right ones is kept. Distractors leave room for a reply of `max_tokens`, or
+    of an eighth of the budget where `sampling` names none; of half the budget at most."""
+
+    def room(self, budget: int) -> int:
+        """Tokens that a reply may have within the budget."""
+        most = self.sampling.get("max_completion_tokens", self.sampling.get("max_tokens"))
+        return min(most, budget // 2) if isinstance(most, int) else budget // 8
 
 
 class Audit(Asking):

@@ -73,6 +73,33 @@ def test_a_right_patch_in_other_words_than_the_gold_one_is_no_fault(world: Any, 
     assert verify(published.path, world.blobs).faults == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "room"), [({"max_tokens": 400}, 400), ({"max_completion_tokens": 300}, 300), ({}, 250)]
+)
+def test_distractors_leave_room_for_what_the_teacher_may_write(
+    world: Any, tmp_path: Any, said: dict[str, int], room: int
+) -> None:
+    """Its calls are paid for before anybody knows how long its reply is."""
+
+    class Thoughtful:
+        def ask(self, asking: Asking, *_: Any) -> Samples:
+            return lambda: (
+                [Sample(reasoning="so " * (room - 20), content="in spring 1872", right=True)] * asking.samples
+            )
+
+    rows = [
+        world.search(
+            f"s{n}", f"Question {n}?", listed=[(f"d{i}", f"Page {i}. " + "Salt water. " * 15) for i in range(60)]
+        )
+        for n in range(3)
+    ]
+    recipe = Recipe(target="teacher", token_budget=2000, teacher=TeacherPolicy(sampling=said))
+    published = compile_dataset(recipe, rows, world.blobs, tmp_path, "demo", asker=Thoughtful())
+    assert published.accounts.published == 3
+    assert published.manifest["statistics"]["shortest"] > 1850
+    assert verify(published.path, world.blobs).faults == ()
+
+
 def test_a_recipe_that_needs_a_teacher_says_so(compiled: Any, world: Any) -> None:
     with pytest.raises(RecipeError, match=r"target: 'teacher' needs a model endpoint"):
         compiled(world.search(), recipe=RECIPE)
