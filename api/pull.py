@@ -1,6 +1,7 @@
 """Bring a dataset version here over HTTP: resumed where it stopped, checked by checksum, visible only when whole."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,7 +38,7 @@ def pull(
     that holds something else.
     """
     found = client.get(f"/v1/datasets/{name}/versions/{version}")
-    version = found["version"]
+    version = named(found, version)
     folder = (out or Path(name) / version).absolute()
     files = [(relative(entry["path"]), entry) for entry in found["files"]]
     total = sum(entry["size"] for _, entry in files)
@@ -63,6 +64,16 @@ def pull(
         folder.rmdir()
     staging.rename(folder)
     return Pulled(name, version, folder, len(files), total, fetched)
+
+
+def named(found: Mapping[str, Any], wanted: str) -> str:
+    """The version that was sent. It comes off the wire and becomes a folder's name: it must be its manifest's."""
+    version, manifest = found["version"], [e["sha256"] for e in found["files"] if e["path"] == "manifest.json"]
+    if not re.fullmatch("[0-9a-f]{40}", version) or [sha256[:40] for sha256 in manifest] != [version]:
+        raise PullError(f"the service sent a version {version!r}, which is not the name of its manifest")
+    if wanted not in ("latest", version):
+        raise PullError(f"asked for {wanted}, the service sent {version}")
+    return str(version)
 
 
 def fetch(client: Client, url: str, target: Path, entry: Mapping[str, Any], progress: Callable[[int], None]) -> int:
