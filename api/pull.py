@@ -1,8 +1,11 @@
 """Bring a dataset version here over HTTP: resumed where it stopped, checked by checksum, visible only when whole."""
 
+import fcntl
 import hashlib
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,20 +52,20 @@ def pull(
         raise PullError(f"{folder} holds something else than {name} {version}; name another --out, or remove it")
     staging = folder.parent / f".{folder.name}.{version[:12]}.partial"
     done = fetched = 0
-    for path, entry in files:
-        base = done
-        fetched += fetch(
-            client,
-            f"/v1/datasets/{name}/versions/{version}/files/{path}",
-            staging / path,
-            entry,
-            lambda size, base=base: progress(base + size, total),  # type: ignore[misc]
-        )
-        done += entry["size"]
-    staging.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rmdir()
-    staging.rename(folder)
+    with alone(staging):
+        for path, entry in files:
+            base = done
+            fetched += fetch(
+                client,
+                f"/v1/datasets/{name}/versions/{version}/files/{path}",
+                staging / path,
+                entry,
+                lambda size, base=base: progress(base + size, total),  # type: ignore[misc]
+            )
+            done += entry["size"]
+        if folder.exists():
+            folder.rmdir()
+        staging.rename(folder)
     return Pulled(name, version, folder, len(files), total, fetched)
 
 
@@ -74,6 +77,22 @@ def named(found: Mapping[str, Any], wanted: str) -> str:
     if wanted not in ("latest", version):
         raise PullError(f"asked for {wanted}, the service sent {version}")
     return str(version)
+
+
+@contextmanager
+def alone(staging: Path) -> Iterator[None]:
+    """For one process at a time: of two, one would rename what the other still writes."""
+    staging.mkdir(parents=True, exist_ok=True)
+    handle = os.open(staging, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not staging.exists() or os.fstat(handle).st_ino != staging.stat().st_ino:
+            raise BlockingIOError
+        yield
+    except BlockingIOError:
+        raise PullError(f"another pull writes {staging}; wait for it") from None
+    finally:
+        os.close(handle)
 
 
 def fetch(client: Client, url: str, target: Path, entry: Mapping[str, Any], progress: Callable[[int], None]) -> int:

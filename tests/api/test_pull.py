@@ -87,3 +87,17 @@ def test_another_version_than_the_one_asked_for_is_refused(shelf: Shelf, tmp_pat
         with pytest.raises(PullError, match=r"asked for 0000.* sent "):
             pull(client, "demo", "0" * 40, tmp_path / "x")
         assert pull(client, "demo", shelf.version, tmp_path / "x").version == shelf.version
+
+
+def test_the_second_of_two_pulls_at_once_is_refused_and_the_first_is_whole(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.held.clear()
+    with shelf.client() as one, shelf.client() as two:
+        first = threading.Thread(target=pull, args=(one, "demo", "latest", tmp_path / "x"))
+        first.start()
+        assert shelf.begun.wait(30)
+        with pytest.raises(PullError, match="another pull"):
+            pull(two, "demo", "latest", tmp_path / "x")
+        shelf.held.set()
+        first.join()
+        assert {p.name: p.read_bytes() for p in (tmp_path / "x").iterdir()} == shelf.files
+        assert pull(two, "demo", "latest", tmp_path / "x").fetched == 0
