@@ -11,6 +11,7 @@ published bytes are the same. What is alone on its machine, or small, takes all 
 import logging
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -107,8 +108,15 @@ def take_step(
         if not is_wanted(store, told.id):  # cancelled, and its folder removed by another process
             raise Ended(str(e)) from None
         log.exception("compilation %s", told.id)
-        told.failed(str(e) if isinstance(e, OSError) else f"a fault of trajc: {type(e).__name__}: {e}")
+        told.failed(words_of(e, datasets))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def words_of(error: Exception, datasets: Path) -> str:
+    """The compiler's work files are SQLite's too, which tells a full disk in words of its own and names no file."""
+    if isinstance(error, sqlite3.OperationalError):
+        return f"{datasets}: {error}"
+    return str(error) if isinstance(error, OSError) else f"a fault of trajc: {type(error).__name__}: {error}"
 
 
 def is_wanted(store: Store, id: str) -> bool:

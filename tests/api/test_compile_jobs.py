@@ -1,12 +1,13 @@
 """Compilations as jobs: failed with words, picked up when forgotten, stopped without leaving anything."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from api.compile_jobs import compile_claim, queue_compilation, requeue_forgotten
-from api.compile_steps import KIND, Step, take_step
+from api.compile_steps import KIND, Step, take_step, words_of
 from api.service import Service
 from compiler.recipe import Decontamination, Recipe
 from rollout.engine import Broken, Done
@@ -116,3 +117,14 @@ def test_a_file_that_a_recipe_names_and_that_is_not_here_is_no_fault_of_trajc(se
     id = queue_compilation(service, recipe, "d").id
     take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
     assert service.store.compilation(id).error == "[Errno 2] No such file or directory: 'nowhere.jsonl'"
+
+
+def test_a_full_disk_is_no_fault_of_trajc_whoever_tells_of_it(tmp_path: Path) -> None:
+    full = sqlite3.connect(tmp_path / "selection.sqlite")
+    full.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(sqlite3.OperationalError) as told:
+        full.execute("CREATE TABLE entries (id TEXT)")
+    full.close()
+    assert words_of(told.value, tmp_path) == f"{tmp_path}: database or disk is full"
+    assert words_of(OSError(28, "No space left on device"), tmp_path) == "[Errno 28] No space left on device"
+    assert words_of(KeyError("x"), tmp_path) == "a fault of trajc: KeyError: 'x'"
