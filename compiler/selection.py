@@ -10,6 +10,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -115,13 +116,17 @@ class Selection:
         """The kept example that this one is a near duplicate of."""
         if wanted is None:
             return None
+        words, mine = _words(question), bytes.fromhex(sketch)
         places = ",".join("?" * len(bands))
-        query = f"SELECT DISTINCT entry FROM bands WHERE band IN ({places}) ORDER BY entry"
-        for (entry,) in self._db.execute(query, bands).fetchall():
-            other = self._db.execute("SELECT trajectory, question, sketch FROM entries WHERE rowid = ?", (entry,))
-            trajectory, asked, known = other.fetchone()
-            alike = similarity(bytes.fromhex(sketch), bytes.fromhex(known)) >= wanted.context
-            if alike and _jaccard(question, asked) >= wanted.question:
+        alike = f"SELECT DISTINCT entry FROM bands WHERE band IN ({places})"
+        query = f"SELECT rowid, question FROM entries WHERE rowid IN ({alike}) ORDER BY rowid"
+        for entry, asked in self._db.execute(query, bands):
+            # Questions first: examples of one database or page have one context, and there may be thousands of them.
+            if _jaccard(words, _words(asked)) < wanted.question:
+                continue
+            other = self._db.execute("SELECT trajectory, sketch FROM entries WHERE rowid = ?", (entry,))
+            trajectory, known = other.fetchone()
+            if similarity(mine, bytes.fromhex(known)) >= wanted.context:
                 return str(trajectory)
         return None
 
@@ -220,10 +225,11 @@ def _bands(among: str, sketch: str, share: float) -> list[str]:
     return [band for band in bands if not band.endswith("f" * width)] or [f"{among} none"]
 
 
-def _words(question: str) -> set[str]:
-    return set(_WORD.findall(unicodedata.normalize("NFKC", question).lower()))
+@lru_cache(maxsize=100_000)
+def _words(question: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(unicodedata.normalize("NFKC", question).lower()))
 
 
-def _jaccard(a: str, b: str) -> float:
-    x, y = _words(a), _words(b)
-    return len(x & y) / max(len(x | y), 1)
+def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    both = len(a & b)
+    return both / max(len(a) + len(b) - both, 1)

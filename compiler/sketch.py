@@ -8,6 +8,7 @@ Similarity estimates the Jaccard index of the window sets (P. Li, A. Owen, C.-H.
 """
 
 import hashlib
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _mix(words: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtyp
     return mixed ^ (mixed >> np.uint64(29))
 
 
-def word_sketch(words: set[str]) -> list[int]:
+def word_sketch(words: Set[str]) -> list[int]:
     """`WORD_HASHES` minima over the words, each under an order of its own; equal in a share that estimates the Jaccard
     index (A. Broder: On the resemblance and containment of documents, 1997)."""
     digests = b"".join(hashlib.blake2b(w.encode("utf-8", "surrogatepass"), digest_size=8).digest() for w in words)
