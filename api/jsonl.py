@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +21,10 @@ class Line:
 
 
 async def with_body(chunks: AsyncIterator[bytes], use: Callable[[Iterator[bytes]], T]) -> T:
-    """Run blocking `use` in a thread while the body still arrives: it pulls, so memory stays near one chunk."""
+    """Run blocking `use` in a thread while the body still arrives: it pulls, so memory stays near one chunk.
+
+    The thread is this body's own: a sender may take as long as he likes, and the threads that all requests share are
+    few."""
     loop = asyncio.get_running_loop()
 
     def pulled() -> Iterator[bytes]:
@@ -30,7 +34,11 @@ async def with_body(chunks: AsyncIterator[bytes], use: Callable[[Iterator[bytes]
                 return
             yield chunk
 
-    return await asyncio.to_thread(use, pulled())
+    own = ThreadPoolExecutor(1, thread_name_prefix="body")
+    try:
+        return await loop.run_in_executor(own, use, pulled())
+    finally:
+        own.shutdown(wait=False)
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
