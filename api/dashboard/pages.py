@@ -18,7 +18,7 @@ from api.examples import list_examples
 from api.problems import TITLES, Problem
 from api.routes.datasets import rollout_of
 from api.routes.endpoints import remove as remove_endpoint
-from api.routes.parts import Cursor, TheService
+from api.routes.parts import RolloutCursor, RunCursor, TheService
 from api.service import Service
 from api.waiting import compilation_views, progress_of
 from envs.errors import FailureClass
@@ -51,7 +51,7 @@ def problem_page(problem: Problem) -> str:
 
 
 @router.get("/")
-async def home(service: TheService, cursor: Cursor = None) -> Response:
+async def home(service: TheService, cursor: RunCursor = None) -> Response:
     return await page("home.html", home_page, service, cursor)
 
 
@@ -85,7 +85,7 @@ async def rollouts(
     status: str = "",
     failure: str = "",
     environment: str = "",
-    cursor: Cursor = None,
+    cursor: RolloutCursor = None,
 ) -> Response:
     filters = {"run": run, "status": status, "failure": failure, "environment": environment}
     return await page("rollouts.html", rollout_table, service, filters, cursor)

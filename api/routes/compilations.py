@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from api.compile_jobs import check_asked, estimate, queue_compilation
 from api.jsonl import read_json
-from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.routes.parts import CompilationCursor, Limit, TheService, page_of
 from api.service import Service
 from api.waiting import compilation_views
 from compiler.recipe import Recipe, parse_recipe
@@ -58,7 +58,7 @@ async def estimate_recipe(request: Request, service: TheService) -> Any:
 
 
 @router.get("")
-async def list_compilations(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+async def list_compilations(service: TheService, cursor: CompilationCursor = None, limit: Limit = 50) -> dict[str, Any]:
     page = await asyncio.to_thread(service.store.compilations, cursor, limit)
     return page_of(page, await asyncio.to_thread(compilation_views, service, page.items))
 

@@ -1,6 +1,7 @@
 """What routes share: the service, pages by cursor."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -17,15 +18,22 @@ Position = Annotated[str | None, Query(alias="cursor", description="`next` of th
 """The cursor of a list in a file: how many rows stand before the page."""
 
 
-def _of_ours(cursor: str | None) -> str | None:
+def _id_of(prefix: str) -> Callable[[str | None], str | None]:
     """A cursor of somebody else's would compare with the ids somehow and leave rows out. Raises `Problem`."""
-    if cursor is not None and not re.fullmatch("[a-z]+_[0-9a-f]{32}", cursor):
-        raise Problem(400, "bad-cursor", f"cursor {cursor!r} is not one of ours: use `next` of the page before")
-    return cursor
+
+    def checked(cursor: str | None) -> str | None:
+        if cursor is not None and not re.fullmatch(f"{prefix}_[0-9a-f]{{32}}", cursor):
+            raise Problem(400, "bad-cursor", f"cursor {cursor!r} is none of this list: use `next` of the page before")
+        return cursor
+
+    return checked
 
 
-Cursor = Annotated[str | None, Query(description="`next` of the page before."), AfterValidator(_of_ours)]
+_PLACE = Query(description="`next` of the page before.")
+RunCursor = Annotated[str | None, _PLACE, AfterValidator(_id_of("run"))]
 """The cursor of a list in the database: the id of the row before the page."""
+RolloutCursor = Annotated[str | None, _PLACE, AfterValidator(_id_of("ro"))]
+CompilationCursor = Annotated[str | None, _PLACE, AfterValidator(_id_of("comp"))]
 
 
 def the_service(request: Request) -> Service:

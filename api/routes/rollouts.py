@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from api.problems import Problem, unknown
-from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.routes.parts import Limit, RolloutCursor, TheService, page_of
 from api.service import Service
 from api.views import rollout_view
 from envs.errors import FailureClass
@@ -27,7 +27,7 @@ async def list_rollouts(
     status: JobState | None = None,
     environment: str | None = None,
     failure: FailureClass | None = None,
-    cursor: Cursor = None,
+    cursor: RolloutCursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     if environment is not None:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from api import endpoints
 from api.jsonl import read_json, split_lines, with_body
 from api.problems import Problem
-from api.routes.parts import Cursor, Limit, TheService, page_of
+from api.routes.parts import Limit, RunCursor, TheService, page_of
 from api.run_recipes import check_recipe
 from api.sampling import check_sampling
 from api.service import Service
@@ -80,7 +80,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
 
 
 @router.get("")
-async def list_runs(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+async def list_runs(service: TheService, cursor: RunCursor = None, limit: Limit = 50) -> dict[str, Any]:
     page = await asyncio.to_thread(service.store.runs, cursor, limit)
     return page_of(page, [run_view(run) for run in page.items])
 

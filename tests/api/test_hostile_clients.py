@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
+from fastapi.testclient import TestClient
 
 from api.service import Service
 from rollout.runs import RunSpec
@@ -29,3 +31,19 @@ def test_uploads_that_trickle_do_not_keep_others_from_an_answer(service: Service
             held.enter_context(connected(url)).sendall(head.encode())
         answer = httpx.get(f"{url}/v1/runs/{run}", timeout=20)
     assert (answer.status_code, answer.json()["accounts"]["submitted"]) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "own", "other"),
+    [
+        ("/v1/runs", "run", "ro"),
+        ("/v1/rollouts", "ro", "run"),
+        ("/v1/compilations", "comp", "run"),
+        ("/", "run", "comp"),
+        ("/rollouts", "ro", "run"),
+    ],
+)
+def test_another_list_s_cursor_does_not_make_an_empty_page(client: TestClient, path: str, own: str, other: str) -> None:
+    assert client.get(path, params={"cursor": f"{own}_{'0' * 32}"}).status_code == 200
+    answer = client.get(path, params={"cursor": f"{other}_{'0' * 32}"})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
