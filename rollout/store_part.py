@@ -34,6 +34,15 @@ class StorePart(Database):
         known = c.execute(sa.select(column).distinct().order_by(column).limit(FEW + 1)).scalars().all()
         return NotFound(what, id, tuple(known) if len(known) <= FEW else ())
 
+    def _said(self, name: str) -> Any:
+        """What jobs' payloads say under this name: an id. PostgreSQL looks into no JSON that holds a NUL anywhere, so
+        it is shown another character in its place."""
+        payload = jobs.c.payload
+        if self.sqlite:
+            return payload[name].as_string()
+        shown = sa.func.replace(sa.cast(payload, sa.Text), r"\u0000", r"\u0001")
+        return sa.cast(shown, sa.JSON)[name].as_string()
+
     def _cancel_calls(self, c: sa.Connection, wanted_by: sa.ColumnElement[bool], now: float) -> int:
         """Model calls that nobody has begun, by what their payload says. Those under way are paid for, and kept."""
         calls = jobs.c.run_id.is_(None) & (jobs.c.kind == "generation") & (jobs.c.state == "queued")

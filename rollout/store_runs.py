@@ -85,7 +85,7 @@ class Runs(TaskSets):
                 ended = {"cancel_requested": True, "sealed": True, "paused": False}
                 c.execute(runs.update().where(runs.c.id == run).values(ended))
                 count = self._cancel_jobs(c, jobs.c.run_id == run, now)
-                self._cancel_calls(c, jobs.c.payload["run"].as_string() == run, now)
+                self._cancel_calls(c, self._said("run") == run, now)
                 self.emit(c, now, ("run.cancelled", run, None, {"cancelled": count}))
         self.finish_runs(run)
         return self.run(run)

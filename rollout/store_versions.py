@@ -113,21 +113,20 @@ class Versions(StorePart):
         seconds and removes what it wrote.
         """
         live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
-        payload = jobs.c.payload
-        mine = payload["compilation"].as_string() == id
+        mine = self._said("compilation") == id
         with self.write() as c:
             now = self.now()
             if c.execute(compilations.update().where(live).values(state="cancelled", finished=now)).rowcount:
                 self._cancel_jobs(c, mine & jobs.c.run_id.is_(None) & (jobs.c.kind == "compile_shard"), now)
                 run = c.execute(sa.select(compilations.c.run_id).where(compilations.c.id == id)).scalar_one()
-                calls = self._cancel_calls(c, mine if run is None else mine | (payload["run"].as_string() == run), now)
+                calls = self._cancel_calls(c, mine if run is None else mine | (self._said("run") == run), now)
                 data = {"compilation": id, "version": None, "calls": calls}
                 self.emit(c, now, ("compilation.cancelled", None, None, data))
         return self.compilation(id)
 
     def failed_call(self, compilation: str) -> str:
         """The words of a model call that it ordered and that failed for good; empty where there is none."""
-        mine = jobs.c.payload["compilation"].as_string() == compilation
+        mine = self._said("compilation") == compilation
         query = sa.select(jobs.c.failure, jobs.c.error).where(STATES["failed"], jobs.c.kind == "generation", mine)
         with self.read() as c:
             row = c.execute(query.order_by(jobs.c.id).limit(1)).one_or_none()

@@ -98,3 +98,20 @@ def test_results_are_found_by_where_their_ids_lie(store: Store) -> None:
     store.note(claims["gen_a2"], {"reply": "2"})
     store.finish(claims["gen_a3"], result={"reply": "3"})
     assert store.results("generation", "gen_a0", "gen_a2") == {"gen_a1": {"reply": "1"}, "gen_a2": {"reply": "2"}}
+
+
+@pytest.mark.parametrize("stop", ["\x00", "\\u0000", "\\\x00"])
+def test_a_nul_in_what_one_call_is_asked_with_keeps_no_compilation_and_no_run_from_being_cancelled(
+    store: Store, stop: str
+) -> None:
+    comp = store.create_compilation({}, "d").id
+    run = store.create_run(RunSpec(environment="echo", model="m"), sealed=False).id
+    mine = {"compilation": comp, "sampling": {"stop": stop}}
+    store.order("generation", {"gen_a": mine, "gen_b": {"run": run, "sampling": {"stop": stop}}}, compilation=comp)
+    (call,) = store.claim("w", ["generation"], 1, store.now(), 60)
+    store.fail(call, "model_error", "refused", permanent=True)
+    assert (call.payload, store.failed_call(comp)) == (mine, "model_error: refused")
+    store.order("generation", {"gen_a": mine}, compilation=comp)
+    assert (store.cancel_compilation(comp).state, store.job("gen_a").state) == ("cancelled", "cancelled")
+    assert store.job("gen_b").state == "queued"
+    assert (store.cancel(run).cancel_requested, store.job("gen_b").state) == (True, "cancelled")
