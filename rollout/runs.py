@@ -1,8 +1,9 @@
 """What is queued and how it stands, as frozen records: run specs, runs, rollouts, attempts, claims, pages."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -18,19 +19,33 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 T = TypeVar("T")
 
+LONGEST_URL = 2000
+
 
 def plain_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
-    """The URLs. Raises `ValueError` where one is no http(s) URL, or carries a secret."""
+    """The URLs. Raises `ValueError` where one is no http(s) URL that can be asked, or carries a secret."""
     for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            shown = "one with credentials" if "@" in url else repr(url.partition("?")[0])
+        if len(url) > LONGEST_URL:
+            raise ValueError(f"a base URL is longer than {LONGEST_URL} characters")
+        parts = _parts(url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            shown = "one with credentials" if "@" in url else repr(re.split("[?#]", url)[0])
             raise ValueError(f"a base URL is http(s)://host[:port]/path, not {shown}")
-        if parts.username is not None or parts.password is not None or parts.query:
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise ValueError(
                 f"the base URL of {parts.hostname} carries credentials or a query; API keys belong in the settings"
             )
     return urls
+
+
+def _parts(url: str) -> SplitResult | None:
+    """None where a part cannot be read, or holds what no request line may."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read, and so checked, when it is asked for
+    except ValueError:
+        return None
+    return None if re.search(r"[\x00-\x20\x7f]", url) else parts
 
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]

@@ -47,3 +47,26 @@ def test_another_list_s_cursor_does_not_make_an_empty_page(client: TestClient, p
     assert client.get(path, params={"cursor": f"{own}_{'0' * 32}"}).status_code == 200
     answer = client.get(path, params={"cursor": f"{other}_{'0' * 32}"})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://h:x/v1", "not 'http://h:x/v1'"),
+        ("http://h:99999/v1", "not 'http://h:99999/v1'"),
+        ("http://h/v1\n", "not 'http://h/v1\\n'"),
+        ("http://h\x00/v1", "not 'http://h\\x00/v1'"),
+        ("http://[x/v1", "not 'http://[x/v1'"),
+        (f"http://h/{'a' * 70_000}", "longer than 2000 characters"),
+    ],
+)
+def test_an_endpoint_nobody_can_ask_is_refused_in_words_and_is_no_fault_of_ours(
+    client: TestClient, url: str, words: str
+) -> None:
+    wanted = {"environment": "search", "model": "m", "open": True}
+    for answer in (
+        client.post("/v1/runs", json={**wanted, "base_urls": [url]}),
+        client.post("/v1/endpoints", json={"base_url": url}),
+    ):
+        assert (answer.status_code, words in answer.json()["detail"]) == (422, True)
+    assert client.get("/v1/endpoints").json()["items"] == []
