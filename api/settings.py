@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from rollout.runs import plain_urls
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -115,10 +117,10 @@ class Settings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url!r} must begin with http:// or https://")
-        return tuple(url.rstrip("/") for url in value)
+        try:
+            return tuple(url.rstrip("/") for url in plain_urls(value))
+        except ValueError as e:
+            raise ValueError(f"{e} (keys: TRAJC_MODEL_KEY, or the file of TRAJC_MODEL_KEYS)") from None
 
     @field_validator("redis_url")
     @classmethod

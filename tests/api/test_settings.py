@@ -68,3 +68,14 @@ def test_dockers_own_variable_names_the_engine_unless_the_setting_does() -> None
     named = {**host, "TRAJC_ENVIRONMENTS": '{"swe": {"docker_url": "tcp://other:1", "image": "i"}, "sql": {}}'}
     assert read_settings(named).environments == {"swe": {"docker_url": "tcp://other:1", "image": "i"}, "sql": {}}
     assert read_settings({}).environments == {}
+
+
+@pytest.mark.parametrize("url", ["http://u:hunter2@a/v1", "http://a/v1?api_key=hunter2", "http://a/v1#hunter2"])
+def test_a_key_in_a_base_url_is_not_shown_wherever_endpoints_are(url: str) -> None:
+    """Metrics, pages, events and rollouts' errors name endpoints by their URLs."""
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"TRAJC_BASE_URL": f"http://b/v1,{url}"})
+    assert "TRAJC_BASE_URL: " in str(raised.value)
+    assert "carries credentials or a query; API keys belong in the settings" in str(raised.value)
+    assert "TRAJC_MODEL_KEYS" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
