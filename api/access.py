@@ -1,7 +1,6 @@
 """Who may call: bearer keys in constant time, loopback alone without keys, no writing from foreign pages."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -52,13 +51,13 @@ class Access:
             )
         if method not in ("GET", "HEAD", "OPTIONS") and is_foreign(headers):
             return Problem(403, "foreign-page", "a page of another origin may not write here")
-        if self.keys and not self.is_known(shown_key(headers.get("authorization", ""))):
+        if self.keys and not self.is_known(shown_keys(headers.get("authorization", ""))):
             return Problem(401, "no-key", "send `Authorization: Bearer KEY` with one of the service's TRAJC_API_KEYS")
         return None
 
-    def is_known(self, shown: bytes) -> bool:
+    def is_known(self, shown: Sequence[bytes]) -> bool:
         """Compares with every key, so that the time taken tells nothing."""
-        return sum(hmac.compare_digest(shown, key) for key in self.keys) > 0
+        return sum(hmac.compare_digest(one, key) for one in shown for key in self.keys) > 0
 
 
 class SafeHeaders:
@@ -79,23 +78,34 @@ class SafeHeaders:
         await self.app(scope, receive, sending)
 
 
-def shown_key(authorization: str) -> bytes:
+def shown_keys(authorization: str) -> tuple[bytes, ...]:
+    """The key that is shown, as each of the bytes that it may be. A header's bytes come as Latin-1; most callers write
+    UTF-8 there, some Latin-1."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip().encode()
+        return value.strip().encode("latin-1"), value.strip().encode()
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value, validate=True).partition(b":")[2]
-        except binascii.Error:
-            return b""
-    return b""
+            return (base64.b64decode(value, validate=True).partition(b":")[2],)
+        except ValueError:
+            return ()
+    return ()
 
 
 def is_foreign(headers: Headers) -> bool:
     """A browser names the page that a request comes from; other programs send no Origin."""
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != headers.get("host", "")
+    except ValueError:
+        return True
 
 
 def hostname(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+    """Empty for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

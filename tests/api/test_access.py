@@ -60,3 +60,28 @@ def test_every_answer_forbids_scripts_of_others(client: TestClient) -> None:
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+
+
+@pytest.mark.parametrize("host", ["[", "[]", "[::1", "[x]:1"])
+def test_a_host_that_is_none_is_a_foreign_one_and_no_fault_of_ours(client: TestClient, host: str) -> None:
+    assert client.get("/v1/runs", headers={"Host": host}).json()["type"] == "urn:trajc:problem:foreign-host"
+
+
+def test_an_origin_that_is_none_is_a_foreign_one_and_no_fault_of_ours(client: TestClient) -> None:
+    answer = client.post("/v1/runs", json={}, headers={"Origin": "http://["})
+    assert answer.json()["type"] == "urn:trajc:problem:foreign-page"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        ("Bearer sésame".encode(), 200),
+        ("Bearer sésame".encode("latin-1"), 200),
+        (basic("sésame").encode(), 200),
+        (b"Bearer s\xff", 401),
+        (b"Basic \xe9\xe9", 401),
+    ],
+)
+def test_a_key_beyond_ascii_opens_and_is_no_fault_of_ours(client_with: Make, authorization: bytes, status: int) -> None:
+    client = client_with("http://trajc.example", api_keys="sésame")
+    assert client.get("/v1/runs", headers={b"Authorization": authorization}).status_code == status
