@@ -12,6 +12,11 @@ from api.problems import Problem
 
 T = TypeVar("T")
 
+DEEPEST = 100
+"""Values within values; what is kept of a request is written again within other values."""
+_WRITTEN = 254
+"""What orjson writes."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -84,10 +89,29 @@ async def read_json(chunks: AsyncIterator[bytes], largest: int) -> Any:
                 limit=largest,
             )
         held.append(chunk)
+    return parse_json(b"".join(held), "the body")
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Nothing at all is an empty object. Raises `Problem` 400."""
     try:
-        return orjson.loads(b"".join(held) or b"{}")
+        value = orjson.loads(data or b"{}")
     except orjson.JSONDecodeError as e:
-        raise Problem(400, "not-json", f"the body is not JSON: {e}") from None
+        raise Problem(400, "not-json", f"{what} is not JSON: {e}") from None
+    if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deep(value):
+        raise Problem(400, "too-deep", f"{what} nests values more than {DEEPEST} deep", limit=DEEPEST)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """By the writer's own bound: a value that can be read and not written again would be lost, or stop a rollout."""
+    for _ in range(_WRITTEN - DEEPEST):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 def _too_long(number: int, longest: int) -> Problem:

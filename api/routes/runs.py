@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field, ValidationError
 
 from api import endpoints
-from api.jsonl import read_json, split_lines, with_body
+from api.jsonl import parse_json, read_json, split_lines, with_body
 from api.problems import Problem
 from api.routes.parts import Limit, RunCursor, TheService, page_of
 from api.run_recipes import check_recipe
@@ -52,7 +51,7 @@ async def queue_run(request: Request, service: TheService, key: Key = None, spec
     """
     lines = is_json_lines(request)
     if lines:
-        wanted = parse_request(parse_spec(spec))
+        wanted = parse_request(parse_json((spec or "").encode(), "query parameter spec"))
     else:
         wanted = parse_request(await read_json(request.stream(), service.settings.max_body_bytes))
     if not wanted.model:
@@ -134,13 +133,6 @@ async def retry(
 
 def is_json_lines(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() in JSON_LINES
-
-
-def parse_spec(text: str | None) -> Any:
-    try:
-        return orjson.loads(text or "{}")
-    except orjson.JSONDecodeError as e:
-        raise Problem(400, "not-json", f"query parameter spec is not JSON: {e}") from None
 
 
 def parse_request(value: Any) -> RunRequest:

@@ -4,6 +4,7 @@ symptom."""
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from json import dumps, loads
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +15,7 @@ from api.service import Service
 from rollout.runs import RunSpec
 
 Serving = Callable[[Service], AbstractContextManager[str]]
+LINES = {"Content-Type": "application/x-ndjson"}
 MANY = 64
 """More than the threads that all requests share."""
 
@@ -70,3 +72,17 @@ def test_an_endpoint_nobody_can_ask_is_refused_in_words_and_is_no_fault_of_ours(
     ):
         assert (answer.status_code, words in answer.json()["detail"]) == (422, True)
     assert client.get("/v1/endpoints").json()["items"] == []
+
+
+@pytest.mark.parametrize("depth", [150, 300, 900])
+def test_values_nested_without_end_are_refused_in_words_and_are_no_fault_of_ours(
+    client: TestClient, depth: int
+) -> None:
+    sampling = {"x": loads("[" * depth + "]" * depth)}
+    spec = {"environment": "search", "model": "m", "base_urls": ["http://127.0.0.1:9/v1"], "sampling": sampling}
+    for answer in (
+        client.post("/v1/runs", json={**spec, "open": True}),
+        client.post("/v1/runs", params={"spec": dumps(spec)}, content=b"", headers=LINES),
+        client.post("/v1/compilations", json={"dataset": "d", "recipe": {"teacher": {"sampling": sampling}}}),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:too-deep")
