@@ -20,6 +20,8 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 T = TypeVar("T")
 
 LONGEST_URL = 2000
+MOST = 2**31 - 1
+"""What every database of ours keeps as a whole number."""
 
 
 def plain_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class RunSpec(Frozen):
     """Rollouts of each task."""
     limits: Limits | None = None
     """In place of every task's own limits."""
-    priority: int = 0
+    priority: int = Field(default=0, ge=-MOST, le=MOST)
     """Higher is claimed first; among equals the older run."""
     calls_at_once: int | None = Field(default=None, ge=1)
     """Model calls in flight at once, over all processes; None for no bound but the endpoints'. No process has less than

@@ -15,7 +15,7 @@ from api.routes.parts import TheService, all_of
 from api.service import Service
 from api.views import use_view
 from rollout.endpoints import EndpointEntry, EndpointUse
-from rollout.runs import Label, plain_urls
+from rollout.runs import MOST, Label, plain_urls
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
 
@@ -29,9 +29,14 @@ class EndpointRequest(BaseModel):
     run: str | None = Field(default=None, description="For this run alone; else for all that name no endpoints.")
     model: Label | None = Field(default=None, description="The only model it is asked for. Default: any.")
     slots: int | None = Field(
-        default=None, ge=1, description="Calls in flight to begin with, in each process. Default: TRAJC_MODEL_SLOTS."
+        default=None,
+        ge=1,
+        le=MOST,
+        description="Calls in flight to begin with, in each process. Default: TRAJC_MODEL_SLOTS.",
     )
-    at_once: int | None = Field(default=None, ge=1, description="Calls in flight at most, in all processes together.")
+    at_once: int | None = Field(
+        default=None, ge=1, le=MOST, description="Calls in flight at most, in all processes together."
+    )
 
     @field_validator("base_url")
     @classmethod

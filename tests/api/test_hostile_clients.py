@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from json import dumps, loads
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -86,3 +87,19 @@ def test_values_nested_without_end_are_refused_in_words_and_are_no_fault_of_ours
         client.post("/v1/compilations", json={"dataset": "d", "recipe": {"teacher": {"sampling": sampling}}}),
     ):
         assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:too-deep")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/runs", {"environment": "search", "model": "m", "open": True, "priority": 2**31}, "field priority: "),
+        ("/v1/runs", {"environment": "search", "model": "m", "open": True, "priority": -(2**63) - 1}, "priority: "),
+        ("/v1/endpoints", {"base_url": "http://127.0.0.1:9/v1", "slots": 2**31}, "body.slots: "),
+        ("/v1/endpoints", {"base_url": "http://127.0.0.1:9/v1", "at_once": 2**63}, "body.at_once: "),
+    ],
+)
+def test_a_number_that_no_database_keeps_is_refused_and_is_no_fault_of_ours(
+    client: TestClient, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = client.post(path, json=body)
+    assert (answer.status_code, field in answer.json()["detail"]) == (422, True)
