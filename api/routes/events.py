@@ -1,6 +1,7 @@
 """Server-sent events: what changed, with ids, so that a reader that lost its connection misses nothing."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -20,13 +21,17 @@ POLL_SECONDS = 0.5
 QUIET_POLLS = 30
 """Polls without an event before a comment keeps the connection alive."""
 BATCH = 500
+LAST = 2**63 - 1
+"""No id is greater."""
 
 
 @router.get("")
 async def events(
     service: TheService,
     run: str | None = None,
-    after: Annotated[int | None, Query(ge=0, description="Begin after this id. Default: with what is new.")] = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=LAST, description="Begin after this id. Default: with what is new.")
+    ] = None,
     last: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """`Last-Event-ID` goes on after that event; `after=0` begins with the oldest that is kept."""
@@ -62,6 +67,6 @@ def encode(event: Event) -> bytes:
 
 
 def parse_id(value: str) -> int:
-    if not value.isdecimal():
+    if not re.fullmatch("[0-9]{1,19}", value) or int(value) > LAST:
         raise Problem(400, "bad-event-id", f"Last-Event-ID {value!r} is no event id of ours: ids are whole numbers")
     return int(value)

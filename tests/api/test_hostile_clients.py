@@ -17,6 +17,7 @@ from rollout.runs import RunSpec
 
 Serving = Callable[[Service], AbstractContextManager[str]]
 LINES = {"Content-Type": "application/x-ndjson"}
+PROBLEM = "application/problem+json"
 MANY = 64
 """More than the threads that all requests share."""
 
@@ -103,3 +104,13 @@ def test_a_number_that_no_database_keeps_is_refused_and_is_no_fault_of_ours(
 ) -> None:
     answer = client.post(path, json=body)
     assert (answer.status_code, field in answer.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("id", [str(2**63), "9" * 5000])
+def test_an_event_id_beyond_all_ids_does_not_break_the_stream_off(client: TestClient, id: str) -> None:
+    for answer in (
+        client.get("/v1/events", params={"after": id}),
+        client.get("/v1/events", headers={"Last-Event-ID": id}),
+        client.get("/v1/events", params={"after": "1"}, headers={"Last-Event-ID": id}),
+    ):
+        assert (answer.status_code in (400, 422), answer.headers["content-type"]) == (True, PROBLEM)
