@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -31,6 +32,7 @@ TITLES = {
     503: "Not ready",
 }
 DATABASE = "start it, or free some disk, then ask again"
+LOCKED = "another process keeps it from being written; end that one (a backup, a sqlite3 shell?), or ask again later"
 
 
 class Problem(Exception):
@@ -113,7 +115,13 @@ def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
     @app.exception_handler(OperationalError)
     async def _database(request: Request, error: OperationalError) -> Response:
         words = str(error.orig or error).strip().partition("\n")[0]
-        return shown(request, Problem(503, "database", f"the database cannot be used now: {words}; {DATABASE}"))
+        words = LOCKED if words == "database is locked" else f"{words}; {DATABASE}"
+        return shown(request, Problem(503, "database", f"the database cannot be used now: {words}"))
+
+    @app.exception_handler(NoConnection)
+    async def _crowded(request: Request, error: NoConnection) -> Response:  # noqa: ARG001
+        words = "the database cannot be used now: too many wait for it; ask again later"
+        return shown(request, Problem(503, "database", words))
 
     @app.exception_handler(OSError)
     async def _disk(request: Request, error: OSError) -> Response:

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from api.cli.site import local_site
 from api.cli.validate import check_file
@@ -243,9 +244,22 @@ def test_a_recipe_s_teacher_is_asked_where_an_endpoint_was_added(client: TestCli
             "disk-full",
             "No space left on device: free some disk for TRAJC_HOME, then ask again",
         ),
+        (
+            OperationalError("insert", {}, sqlite3.OperationalError("database is locked")),
+            "database",
+            "the database cannot be used now: another process keeps it from being written; end that one (a backup, a "
+            "sqlite3 shell?), or ask again later",
+        ),
+        (
+            NoConnection("QueuePool limit of size 8 overflow 24 reached"),
+            "database",
+            "the database cannot be used now: too many wait for it; ask again later",
+        ),
     ],
 )
-def test_a_full_disk_is_said_to_be_one_and_is_no_fault_of_trajc(error: Exception, kind: str, words: str) -> None:
+def test_a_full_disk_or_a_busy_database_is_said_to_be_one_and_is_no_fault_of_trajc(
+    error: Exception, kind: str, words: str
+) -> None:
     app = FastAPI()
     install(app)
 
