@@ -2,13 +2,14 @@
 
 import difflib
 import errno
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -16,6 +17,7 @@ from starlette.routing import compile_path
 from envs.errors import TrajcError
 from rollout.database import Conflict, NotFound
 
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
     400: "Bad request",
@@ -117,6 +119,13 @@ def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
         words = str(error.orig or error).strip().partition("\n")[0]
         words = LOCKED if words == "database is locked" else f"{words}; {DATABASE}"
         return shown(request, Problem(503, "database", f"the database cannot be used now: {words}"))
+
+    @app.exception_handler(DataError)
+    async def _unkeepable(request: Request, error: DataError) -> Response:
+        words = str(error.orig or error).strip().partition("\n")[0]
+        log.warning("%s %s: %s", request.method, request.url.path, words)
+        detail = f"the request holds what the database cannot keep or look for: {words}"
+        return shown(request, Problem(422, "not-keepable", detail))
 
     @app.exception_handler(NoConnection)
     async def _crowded(request: Request, error: NoConnection) -> Response:  # noqa: ARG001

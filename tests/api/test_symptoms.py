@@ -8,10 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from api.cli.site import local_site
@@ -231,6 +232,25 @@ def test_a_recipe_s_teacher_is_asked_where_an_endpoint_was_added(client: TestCli
     assert client.post("/v1/compilations", json=wanted).json()["type"] == "urn:trajc:problem:no-endpoint"
 
 
+def broken_by(error: Exception) -> TestClient:
+    """A client of an app whose only page breaks so."""
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    def broken() -> None:
+        raise error
+
+    return TestClient(app)
+
+
+def test_a_nul_in_a_path_or_a_name_is_no_fault_of_ours_on_postgresql() -> None:
+    orig = psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    answer = broken_by(DataError("select", {}, orig)).get("/")
+    words = "the request holds what the database cannot keep or look for: PostgreSQL text fields cannot contain NUL"
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"{words} (0x00) bytes")
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
@@ -260,14 +280,7 @@ def test_a_recipe_s_teacher_is_asked_where_an_endpoint_was_added(client: TestCli
 def test_a_full_disk_or_a_busy_database_is_said_to_be_one_and_is_no_fault_of_trajc(
     error: Exception, kind: str, words: str
 ) -> None:
-    app = FastAPI()
-    install(app)
-
-    @app.get("/")
-    def broken() -> None:
-        raise error
-
-    answer = TestClient(app).get("/")
+    answer = broken_by(error).get("/")
     assert (answer.status_code, answer.json()["type"], answer.json()["detail"]) == (
         503,
         f"urn:trajc:problem:{kind}",
