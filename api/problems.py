@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from envs.errors import TrajcError
@@ -119,6 +120,11 @@ def install(app: FastAPI, page: Callable[[Problem], str] | None = None) -> None:
         words = str(error.orig or error).strip().partition("\n")[0]
         words = LOCKED if words == "database is locked" else f"{words}; {DATABASE}"
         return shown(request, Problem(503, "database", f"the database cannot be used now: {words}"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _cut_off(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001
+        """As a rule nobody is there to read it."""
+        return shown(request, Problem(400, "cut-off", "the body ended too early; nothing of it is kept: send it again"))
 
     @app.exception_handler(DataError)
     async def _unkeepable(request: Request, error: DataError) -> Response:

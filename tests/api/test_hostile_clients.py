@@ -1,6 +1,7 @@
 """What a broken or hostile client sends over the wire, and what others then see of the service. Named after the
 symptom."""
 
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -114,3 +115,18 @@ def test_an_event_id_beyond_all_ids_does_not_break_the_stream_off(client: TestCl
         client.get("/v1/events", params={"after": "1"}, headers={"Last-Event-ID": id}),
     ):
         assert (answer.status_code in (400, 422), answer.headers["content-type"]) == (True, PROBLEM)
+
+
+def test_a_body_that_ends_too_early_is_no_fault_of_ours(
+    service: Service, serve_app: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = service.store.create_run(RunSpec(environment="search", model="m"), sealed=False).id
+    with serve_app(service) as url:
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)  # it hands nothing on
+        for path in (f"/v1/runs/{run}/tasks", "/v1/runs", "/v1/task-sets/s"):
+            with connected(url) as cut:
+                method = "PUT" if "sets" in path else "POST"
+                cut.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{{".encode())
+        assert httpx.get(f"{url}/v1/runs/{run}", timeout=20).json()["accounts"]["submitted"] == 0
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
