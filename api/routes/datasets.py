@@ -1,6 +1,7 @@
 """Datasets: names, immutable versions, their files with ETag and Range, their examples back to the trajectory."""
 
 import asyncio
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +14,9 @@ from api.routes.parts import Limit, Position, TheService, all_of, page_of
 from api.service import Service
 from rollout.database import NotFound
 from rollout.runs import DatasetVersion
+
+SPAN = re.compile(r"(?=\d|-\d)(\d{0,18})-(\d{0,18})", re.ASCII)
+RANGES = re.compile(rf"bytes={SPAN.pattern}(?:[ \t]*,[ \t]*{SPAN.pattern})*", re.ASCII | re.IGNORECASE)
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -103,7 +107,9 @@ def serve(found: PublishedFile, request: Request) -> Response:
     }
     if is_known(request.headers.get("if-none-match", ""), found.etag):
         return Response(status_code=304, headers=headers)
-    if starts_behind(request.headers.get("range", ""), found.size) and request.headers.get("if-range") is None:
+    if not is_range(request.headers.get("range", "")):
+        request.scope["headers"] = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
+    elif starts_behind(request.headers.get("range", ""), found.size) and request.headers.get("if-range") is None:
         detail = f"{found.path} has {found.size} bytes; the range asked for begins behind its end"
         problem = Problem(416, "range-not-satisfiable", detail, size=found.size)
         return problem.response({"Content-Range": f"bytes */{found.size}"})
@@ -114,6 +120,12 @@ def is_known(if_none_match: str, etag: str) -> bool:
     """Weak comparison, as If-None-Match asks for."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag in tags
+
+
+def is_range(header: str) -> bool:
+    """One that cannot be read counts as none: the whole file then comes."""
+    spans = [(first, last) for first, last in SPAN.findall(header) if first and last]
+    return bool(RANGES.fullmatch(header)) and all(int(first) <= int(last) for first, last in spans)
 
 
 def starts_behind(range_header: str, size: int) -> bool:

@@ -130,3 +130,24 @@ def test_a_body_that_ends_too_early_is_no_fault_of_ours(
         assert httpx.get(f"{url}/v1/runs/{run}", timeout=20).json()["accounts"]["submitted"] == 0
     logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    "asked", ["items=0-1", "bytes=5-2", "bytes=x-", "bytes=-", "bytes", f"bytes={'9' * 5000}-", "bytes=0-1,x"]
+)
+def test_a_range_that_cannot_be_read_brings_the_whole_file(service: Service, client: TestClient, asked: str) -> None:
+    """As HTTP has it; what can be read and lies behind the end is said to do so."""
+    folder = service.settings.datasets / "d" / "v"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_bytes(b"0123456789")
+    (folder / "manifest.json").write_bytes(b"{}")
+    service.store.add_version("d", "v", {"files": {"a.txt": {"size": 10, "sha256": "0" * 64}}})
+    at = "/v1/datasets/d/versions/v/files/a.txt"
+    answer = client.get(at, headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+    good = client.get(at, headers={"Range": "bytes=2-3"})
+    assert (good.status_code, good.content, client.get(at, headers={"Range": "bytes=10-"}).status_code) == (
+        206,
+        b"23",
+        416,
+    )
