@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from api.base_urls import askable
 from api.compile_steps import KIND, is_wanted
 from api.endpoints import urls_of
 from api.problems import Problem
@@ -43,6 +44,10 @@ def check_asked(settings: Settings, recipe: Recipe, entries: Iterable[EndpointEn
                 "no-model",
                 f"no model to ask: give the recipe {name}.model, or start the service with TRAJC_MODEL",
             )
+        try:
+            askable(asking.base_urls)
+        except ValueError as e:
+            raise Problem(422, "not-valid", f"{name}.base_urls: {e}") from None
         urls_of(settings, asking.base_urls, entries, model)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from rollout.runs import plain_urls
+from api.base_urls import askable
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -118,7 +118,7 @@ class Settings(BaseModel):
     @classmethod
     def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(url.rstrip("/") for url in plain_urls(value))
+            return tuple(url.rstrip("/") for url in askable(value))
         except ValueError as e:
             raise ValueError(f"{e} (keys: TRAJC_MODEL_KEY, or the file of TRAJC_MODEL_KEYS)") from None
 

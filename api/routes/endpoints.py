@@ -8,14 +8,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api import endpoints
+from api.base_urls import askable
 from api.jsonl import read_json
 from api.model_keys import key_for
 from api.problems import unknown
-from api.routes.parts import TheService, all_of
+from api.routes.parts import MOST, TheService, all_of
 from api.service import Service
 from api.views import use_view
 from rollout.endpoints import EndpointEntry, EndpointUse
-from rollout.runs import MOST, Label, plain_urls
+from rollout.runs import Label
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
 
@@ -41,7 +42,7 @@ class EndpointRequest(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, url: str) -> str:
-        return plain_urls((url,))[0].rstrip("/")
+        return askable((url,))[0].rstrip("/")
 
 
 CONTENT = {"application/json": {"schema": EndpointRequest.model_json_schema()}}

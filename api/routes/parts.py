@@ -13,6 +13,8 @@ from api.problems import Problem
 from api.service import Service
 from rollout.runs import Page
 
+MOST = 2**31 - 1
+"""What every database of ours keeps as a whole number."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows on one page.")]
 Position = Annotated[str | None, Query(alias="cursor", description="`next` of the page before.")]
 """The cursor of a list in a file: how many rows stand before the page."""

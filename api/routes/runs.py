@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from api import endpoints
+from api.base_urls import askable
 from api.jsonl import parse_json, read_json, split_lines, with_body
 from api.problems import Problem
-from api.routes.parts import Limit, RunCursor, TheService, page_of
+from api.routes.parts import MOST, Limit, RunCursor, TheService, page_of
 from api.run_recipes import check_recipe
 from api.sampling import check_sampling
 from api.service import Service
@@ -33,10 +34,16 @@ class RunRequest(RunSpec):
     """A `RunSpec` with its tasks: inline, or a task set's name, or none yet (`open`)."""
 
     model: Label = Field(default="", description="Default: TRAJC_MODEL.")
+    priority: int = Field(default=0, ge=-MOST, le=MOST)
     tasks: list[dict[str, Any]] | None = None
     task_set: str | None = None
     open: bool = False
     """Whether tasks may be appended later; a run that is not open is sealed at once."""
+
+    @field_validator("base_urls")
+    @classmethod
+    def _askable(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return askable(urls)
 
     def spec(self) -> RunSpec:
         return RunSpec.model_validate(self.model_dump(exclude={"tasks", "task_set", "open"}))

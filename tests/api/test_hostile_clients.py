@@ -61,7 +61,7 @@ def test_another_list_s_cursor_does_not_make_an_empty_page(client: TestClient, p
         ("http://h:99999/v1", "not 'http://h:99999/v1'"),
         ("http://h/v1\n", "not 'http://h/v1\\n'"),
         ("http://h\x00/v1", "not 'http://h\\x00/v1'"),
-        ("http://[x/v1", "not 'http://[x/v1'"),
+        ("http://[x/v1", "URL"),
         (f"http://h/{'a' * 70_000}", "longer than 2000 characters"),
     ],
 )
@@ -151,3 +151,10 @@ def test_a_range_that_cannot_be_read_brings_the_whole_file(service: Service, cli
         b"23",
         416,
     )
+
+
+def test_a_run_whose_url_would_be_refused_today_makes_no_list_unreadable(client: TestClient, service: Service) -> None:
+    spec = RunSpec(environment="search", model="m", base_urls=("http://h:x/v1", "http://h/v1#f"), priority=2**40)
+    id = service.store.create_run(spec, sealed=False).id
+    assert [run["id"] for run in client.get("/v1/runs").json()["items"]] == [id]
+    assert [client.get(path).status_code for path in (f"/v1/runs/{id}", "/v1/endpoints", "/")] == [200, 200, 200]
