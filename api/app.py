@@ -1,6 +1,8 @@
 """The FastAPI application: which routes there are and what stands around each of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
@@ -26,6 +28,9 @@ from api.routes import (
 from api.routes.parts import known_parameters
 from api.service import Service
 
+THREADS = 64
+"""For requests, most of which wait for the database. As many as there are processors would all soon wait for one long
+writer, and readers, who need not, with them."""
 Lifespan = Callable[[Service], AbstractAsyncContextManager[None]]
 
 
@@ -40,6 +45,7 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="request"))
         async with work(service):
             yield
 

@@ -158,3 +158,15 @@ def test_a_run_whose_url_would_be_refused_today_makes_no_list_unreadable(client:
     id = service.store.create_run(spec, sealed=False).id
     assert [run["id"] for run in client.get("/v1/runs").json()["items"]] == [id]
     assert [client.get(path).status_code for path in (f"/v1/runs/{id}", "/v1/endpoints", "/")] == [200, 200, 200]
+
+
+def test_writers_that_wait_for_a_long_one_do_not_keep_readers_from_an_answer(
+    service: Service, serve_app: Serving
+) -> None:
+    run = service.store.create_run(RunSpec(environment="search", model="m"), sealed=False).id
+    pause = f"POST /v1/runs/{run}/pause HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+    with serve_app(service) as url, ExitStack() as held, service.store.write():
+        for _ in range(MANY - 16):
+            held.enter_context(connected(url)).sendall(pause.encode())
+        answer = httpx.get(f"{url}/v1/runs/{run}", timeout=10)
+    assert (answer.status_code, answer.json()["paused"]) == (200, False)
