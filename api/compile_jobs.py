@@ -16,6 +16,7 @@ from api.base_urls import askable
 from api.compile_steps import KIND, is_wanted
 from api.endpoints import urls_of
 from api.problems import Problem
+from api.sampling import check_no_keys
 from api.service import Service
 from api.settings import Settings
 from compiler.errors import CompileError
@@ -37,6 +38,7 @@ def check_asked(settings: Settings, recipe: Recipe, entries: Iterable[EndpointEn
     to be asked. `entries` are the endpoints that were added and removed."""
     entries = tuple(entries)
     for name, asking in recipe.asked.items():
+        check_no_keys(asking.sampling)
         model = asking.model or settings.model
         if model is None:
             raise Problem(

@@ -44,8 +44,25 @@ SCALARS = frozenset(
 """The parameters that are worth a check; structures are the endpoint's to judge."""
 
 
+KEYS = frozenset(("api_key", "authorization", "default_headers", "extra_headers", "headers", "x_api_key"))
+"""Where other clients take an endpoint's key."""
+
+
+def check_no_keys(sampling: dict[str, Any]) -> None:
+    """Sampling parameters are told in every trajectory and in a dataset's manifest. Raises `Problem`."""
+    below = sampling.get("extra_body")
+    given = [*sampling, *(below if isinstance(below, dict) else ())]
+    if wrong := [name for name in given if name.lower().replace("-", "_") in KEYS]:
+        words = (
+            "is no sampling parameter: keys belong in the settings (TRAJC_MODEL_KEY, or the file of TRAJC_MODEL_KEYS)"
+        )
+        faults = [f"sampling.{name} {words}" for name in wrong]
+        raise Problem(422, "invalid-sampling", "; ".join(faults), errors=faults)
+
+
 def check_sampling(sampling: dict[str, Any]) -> None:
-    """Raises `Problem` naming each parameter of a wrong type."""
+    """Raises `Problem` naming each parameter of a wrong type, and each that would carry a key."""
+    check_no_keys(sampling)
     faults = []
     for name, value in sampling.items():
         if (adapter := known().get(name)) is not None:
