@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 import httpx
+import orjson
 
 from api.model_keys import key_for
 from api.problems import Problem, unknown
@@ -11,6 +12,8 @@ from api.settings import Settings
 from rollout.endpoints import EndpointEntry
 
 ASK_SECONDS = 5.0
+LONGEST = 4 << 20
+"""Bytes of a list of models."""
 
 
 def endpoints_of(
@@ -78,13 +81,21 @@ async def served(settings: Settings, url: str) -> tuple[str, ...] | str:
     key = key_for(settings, url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        async with httpx.AsyncClient(timeout=ASK_SECONDS) as http:
-            response = await http.get(f"{url.rstrip('/')}/models", headers=headers)
+        async with (
+            asyncio.timeout(2 * ASK_SECONDS),  # httpx has one for each read only
+            httpx.AsyncClient(timeout=ASK_SECONDS) as http,
+            http.stream("GET", f"{url.rstrip('/')}/models", headers=headers) as response,
+        ):
             response.raise_for_status()
-            return tuple(str(model["id"]) for model in response.json()["data"])
+            said = bytearray()
+            async for part in response.aiter_bytes():
+                said += part
+                if len(said) > LONGEST:
+                    return "answered with no list of models"
+        return tuple(str(model["id"]) for model in orjson.loads(said)["data"])
     except httpx.HTTPStatusError as e:
         return f"answered {e.response.status_code}"
-    except httpx.HTTPError as e:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as e:
         return f"does not answer now ({type(e).__name__})"
     except (ValueError, KeyError, TypeError):
         return "answered with no list of models"

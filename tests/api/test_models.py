@@ -1,6 +1,7 @@
 """The models of a process follow the database: endpoints come, go and are bounded while calls are made."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from api.endpoints import served
 from api.models import Models
 from api.service import Service
 from api.settings import Settings
@@ -239,3 +241,20 @@ async def test_a_hung_endpoint_is_given_up_after_the_time_that_the_settings_allo
             with pytest.raises(ModelError, match=r"no answer in 0\.5 s \(gave up after 2 attempts\)"):
                 await ask(models.pool("m", ()), 1)
     assert len(server.asked) == 2
+
+
+async def test_an_endpoint_whose_list_of_models_never_ends_does_not_hold_up_who_queues_a_run() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write(b" " * 65536)
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/v1/models", endless)
+    async with TestServer(app) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        async with asyncio.timeout(30):
+            assert await served(Settings(), url) == "answered with no list of models"
