@@ -211,12 +211,13 @@ class Work:
 
 
 def move(version: Path, to: Path) -> None:
-    """Nothing where it is there already: a version's name is its content."""
+    """Where it is there already it only becomes the newest again: a version's name is its content."""
     try:
         os.rename(version, to)
     except OSError:
         if not (to / "manifest.json").exists():
             raise
+        os.utime(to / "manifest.json")
 
 
 def candidates(store: Store, ids: Iterable[str]) -> Iterator[Candidate]:

@@ -92,6 +92,8 @@ class Versions(StorePart):
         """The compilation has succeeded, and its version is there: both or neither. Raises `Conflict` where it was
         cancelled or has failed meanwhile.
 
+        A version that an earlier compilation published becomes the newest again: the latest is what was compiled last.
+
         `place` puts the files where they belong. It is called once nobody can cancel any more, and before anybody
         sees the version; so it is quick, and does no harm where it is called again."""
         live = (compilations.c.id == id) & compilations.c.state.in_(("queued", "running"))
@@ -102,6 +104,9 @@ class Versions(StorePart):
                 raise Conflict(f"compilation {id} has ended already; {dataset} {version} is not published by it")
             place()
             self._add_version(c, now, dataset, version, manifest, id)
+            of = dataset_versions.c
+            again = dataset_versions.update().where(of.dataset == dataset, of.version == version, of.created < now)
+            c.execute(again.values(created=now))
             self.emit(c, now, ("compilation.succeeded", None, None, {"compilation": id, "version": version}))
         return self.version(dataset, version)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.dataset_commands import version_folder
 from api.compile_jobs import queue_compilation, requeue_forgotten
 from api.compile_steps import KIND, Step, candidates, take_step
 from api.compile_told import Interrupted
@@ -100,6 +101,15 @@ def test_alone_one_process_takes_all_steps(service: Service, whole: Any) -> None
     id = queue_compilation(service, RECIPE, "demo").id
     take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
     assert contents(service.settings.datasets / "demo") == whole
+
+
+def test_compiled_again_after_another_recipe_a_version_is_the_one_that_is_pulled_and_verified(service: Service) -> None:
+    fill(service, 3)
+    for recipe in (RECIPE, Recipe(environments=("sql",)), RECIPE):
+        take(service, steps_of(queue_compilation(service, recipe, "demo").id, 1), service.settings.datasets)
+    first, other = service.store.versions("demo")
+    assert (first.manifest["accounts"]["published"], other.manifest["accounts"]["published"]) == (2, 0)
+    assert version_folder("demo", service.settings.datasets).name == first.version
 
 
 def test_a_trajectory_that_came_after_the_plan_is_not_in_it(service: Service, whole: Any) -> None:

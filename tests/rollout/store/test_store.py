@@ -69,6 +69,18 @@ def test_a_version_is_immutable_and_found_by_its_name(store: Store) -> None:
         store.versions("bcc")
 
 
+def test_what_was_compiled_last_is_the_latest_though_it_had_been_published_before(store: Store, clock: Any) -> None:
+    def publish(version: str) -> None:
+        clock.now += 10
+        made = store.create_compilation({"seed": version}, "acc")
+        store.publish(made.id, "acc", version * 40, {"examples": 1}, {})
+
+    for version in "aba":
+        publish(version)
+    first, other = store.versions("acc")
+    assert (first.version, first.created, other.version) == ("a" * 40, clock.now, "b" * 40)
+
+
 def test_events_are_read_on_from_the_last_one_seen(store: Store, kit: Any, clock: Any) -> None:
     run = store.create_run(kit.spec, kit.rows(1))
     (created,) = store.events()
