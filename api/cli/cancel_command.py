@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.terminal import emit, fail, plain_errors, settings
+from api.cli.terminal import emit, fail, plain_errors, settings, write
 
 KINDS = {"run_": "runs", "ro_": "rollouts", "comp_": "compilations"}
 """The first part of an id, and where its kind is on the service."""
@@ -26,7 +26,7 @@ def cancel(
     if as_json:
         emit(ended)
     else:
-        print(f"{id}: {state_of(ended)}")
+        write(f"{id}: {state_of(ended)}")
 
 
 def state_of(ended: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.run_commands import recipe_fields
-from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings
+from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings, write
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -53,7 +53,7 @@ def compile_dataset(
     if as_json:
         emit(compilation)
     elif wait and compilation["state"] == "succeeded":
-        print(in_words(compilation))
+        write(in_words(compilation))
     if compilation["state"] == "succeeded":
         check_something(compilation)
     if compilation["state"] in ("failed", "cancelled"):
@@ -65,11 +65,11 @@ def tell_estimate(found: Any, as_json: bool) -> None:
     if as_json:
         emit(found)
         return
-    print(f"{found['examples']} examples from {found['trajectories']} trajectories")
+    write(f"{found['examples']} examples from {found['trajectories']} trajectories")
     for name, asked in found["asked"].items():
         bound = asked["completion_tokens"]
         generated = "no bound on what is generated" if bound is None else f"at most {bound:,} tokens generated"
-        print(
+        write(
             f"{name}: {asked['calls']:,} calls of {asked['model']}, {asked['kept']:,} of them paid for already; "
             f"{asked['prompt_tokens']:,} tokens of prompts, {generated}"
         )

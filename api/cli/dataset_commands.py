@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.terminal import emit, fail, plain_errors, say, settings
+from api.cli.terminal import emit, fail, plain_errors, say, settings, write
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -66,7 +66,7 @@ def verify(
     else:
         for fault in report.faults:
             say(f"{fault.where}: {fault.what}")
-        print(f"{report.version}: {report.examples} examples, {report.pieces} pieces, {report.tokens} tokens")
+        write(f"{report.version}: {report.examples} examples, {report.pieces} pieces, {report.tokens} tokens")
     if not report.ok:
         fail(f"{len(report.faults)} faults")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.progress_words import of_endpoint
-from api.cli.terminal import emit, plain_errors, say, settings
+from api.cli.terminal import emit, plain_errors, say, settings, write
 
 app = typer.Typer(help="List, add and remove model endpoints while runs go on.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -27,7 +27,7 @@ def list_endpoints(url: Url = None, as_json: AsJson = False) -> None:
     if not items:
         say("no endpoint yet: add one (`trajc endpoints add URL`), or let runs name their own")
     for one in items:
-        print(f"{one['base_url']}  {in_words(one)}")
+        write(f"{one['base_url']}  {in_words(one)}")
 
 
 @app.command("add")
@@ -53,7 +53,7 @@ def add(
         made = client.post("/v1/endpoints", {k: v for k, v in body.items() if v is not None})
     for warning in made["warnings"]:
         say(warning)
-    emit(made) if as_json else print(f"{made['base_url']} was added")
+    emit(made) if as_json else write(f"{made['base_url']} was added")
 
 
 @app.command("remove")
@@ -64,7 +64,7 @@ def remove(base_url: BaseUrl, run: Run = None, url: Url = None, as_json: AsJson 
     params = {"base_url": base_url} | ({"run": run} if run else {})
     with plain_errors(), connect(settings(), url) as client:
         gone = client.call("DELETE", "/v1/endpoints", params=params)
-    emit(gone) if as_json else print(f"{gone['base_url']} was removed")
+    emit(gone) if as_json else write(f"{gone['base_url']} was removed")
 
 
 def in_words(one: dict[str, Any]) -> str:

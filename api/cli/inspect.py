@@ -4,7 +4,7 @@ from typing import Any
 
 from api.cli import progress_words
 from api.cli.accounts import in_words
-from api.cli.terminal import emit, printable
+from api.cli.terminal import emit, write
 from api.client import Client, ServiceError
 
 SHOWN = 2000
@@ -31,13 +31,13 @@ def show_run(client: Client, id: str, as_json: bool) -> None:
     if as_json:
         emit({**run, "failures": failed})
         return
-    print(in_words(run))
+    write(in_words(run))
     for line in progress_words.lines(run["progress"], run["done"]):
-        print(line)
+        write(line)
     for failure, rollouts in failed.items():
-        print(f"{failure}: {run['accounts']['failed'][failure]}")
+        write(f"{failure}: {run['accounts']['failed'][failure]}")
         for rollout in rollouts:
-            print(f"  {rollout['id']} {rollout['task_id']}: {cut(rollout['error'], 300)}")
+            write(f"  {rollout['id']} {rollout['task_id']}: {cut(rollout['error'], 300)}")
 
 
 def show_compilation(client: Client, id: str, as_json: bool) -> None:
@@ -45,11 +45,11 @@ def show_compilation(client: Client, id: str, as_json: bool) -> None:
     if as_json:
         emit(found)
         return
-    print(f"{id} of dataset {found['dataset']}: {found['state']} {found['version'] or ''} {found['error']}".rstrip())
+    write(f"{id} of dataset {found['dataset']}: {found['state']} {found['version'] or ''} {found['error']}".rstrip())
     if found["reason"]:
-        print(found["reason"])
+        write(found["reason"])
     for what, count in (found["accounts"] or {}).items():
-        print(f"  {what}: {count}")
+        write(f"  {what}: {count}")
 
 
 def show_rollout(client: Client, id: str, as_json: bool) -> None:
@@ -58,11 +58,11 @@ def show_rollout(client: Client, id: str, as_json: bool) -> None:
     if as_json:
         emit({**rollout, "trajectory": trajectory})
         return
-    print(f"{id} {rollout['task_id']}: {rollout['state']} {rollout['failure'] or ''} {rollout['error']}".rstrip())
+    write(f"{id} {rollout['task_id']}: {rollout['state']} {rollout['failure'] or ''} {rollout['error']}".rstrip())
     for score in rollout["scores"]:
-        print(f"score {score['value']:.2f} {score['verdict']} by {score['scorer']}: {score['words']}")
+        write(f"score {score['value']:.2f} {score['verdict']} by {score['scorer']}: {score['words']}")
     if trajectory is not None:
-        print(
+        write(
             f"stop: {trajectory['stop']}, {len(trajectory['calls'])} model calls, {len(trajectory['steps'])} tool calls"
         )
         for message in trajectory["messages"]:
@@ -70,11 +70,11 @@ def show_rollout(client: Client, id: str, as_json: bool) -> None:
 
 
 def show_message(message: dict[str, Any]) -> None:
-    print(f"\n--- {message['role']}")
+    write(f"\n--- {message['role']}")
     if message["content"]:
-        print(printable(cut(message["content"], SHOWN)))
+        write(cut(message["content"], SHOWN))
     for call in message["tool_calls"]:
-        print(printable(f"> {call['name']}({cut(call['arguments'], SHOWN)})"))
+        write(f"> {call['name']}({cut(call['arguments'], SHOWN)})")
 
 
 def cut(text: str, bound: int) -> str:

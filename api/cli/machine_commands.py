@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.terminal import emit, fail, say, settings
+from api.cli.terminal import emit, fail, say, settings, write
 
 
 def serve(
@@ -34,8 +34,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
         emit([vars(f) for f in findings])
     else:
         for f in findings:
-            print(f"{f.state:8} {f.what:15} {f.words}")
+            write(f"{f.state:8} {f.what:15} {f.words}")
             if f.way_out and f.state != "ok":
-                print(f"{'':24} {f.way_out}")
+                write(f"{'':24} {f.way_out}")
     if any(f.state == "missing" for f in findings):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from api.cli.accounts import in_words
-from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings
+from api.cli.terminal import emit, fail, goes_on, plain_errors, say, settings, write
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -149,7 +149,7 @@ def finish(run: Any, as_json: bool, waited: bool) -> None:
     if as_json:
         emit(run)
     else:
-        print(in_words(run))
+        write(in_words(run))
     if not accounts["closes"]:
         fail("the accounts do not close: a rollout was lost or counted twice; this is a fault of trajc")
     if waited and accounts["failed"]:

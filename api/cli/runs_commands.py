@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.accounts import in_words
-from api.cli.terminal import emit, plain_errors, settings
+from api.cli.terminal import emit, plain_errors, settings, write
 
 app = typer.Typer(help="List runs, and show how one comes along.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -27,9 +27,9 @@ def list_runs(
         emit(page)
         return
     for run in page["items"]:
-        print(f"{in_words(run)}  {run['name']}".rstrip())
+        write(f"{in_words(run)}  {run['name']}".rstrip())
     if page["next"]:
-        print("... and older ones")
+        write("... and older ones")
 
 
 @app.command("show")

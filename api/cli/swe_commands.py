@@ -7,7 +7,7 @@ import typer
 
 from api.cli.run_commands import Url, sampling_of
 from api.cli.task_commands import AsJson
-from api.cli.terminal import emit, fail, plain_errors, say, settings
+from api.cli.terminal import emit, fail, plain_errors, say, settings, write
 
 if TYPE_CHECKING:
     from envs.swe.load_rows import Loaded
@@ -66,7 +66,7 @@ def make_swe(
     if as_json:
         emit({"file": str(target), "tasks": len(made.tasks), "tried": made.tried, "dropped": made.dropped})
     else:
-        print(f"{target}: {len(made.tasks)} tasks of {made.package} {made.version}")
+        write(f"{target}: {len(made.tasks)} tasks of {made.package} {made.version}")
     if len(made.tasks) < count:
         fail(f"{made.package} gave {len(made.tasks)} of the {count} tasks wanted", 3)
 
@@ -126,7 +126,7 @@ def load_swe(
             }
         )
     elif written:
-        print(f"{target}: {done.tasks} tasks")
+        write(f"{target}: {done.tasks} tasks")
     if not done.rows:
         fail(f"{', '.join(map(str, rows))}: there is no row in it", 2)
     if done.left_out:
@@ -171,7 +171,7 @@ def mine_swe(
     if as_json:
         emit({"file": str(target), "commits": done.commits, "rows": len(done.rows), "dropped": done.dropped})
     else:
-        print(f"{target}: {len(done.rows)} rows of {repo}")
+        write(f"{target}: {len(done.rows)} rows of {repo}")
     if not done.rows:
         fail(f"{clone}: no commit makes a row", 3)
 
@@ -192,7 +192,7 @@ def rate_swe(
     if as_json:
         emit({"file": str(out or tasks), "tasks": done.tasks, "measured": done.measured})
     else:
-        print(f"{out or tasks}: {done.measured} of {done.tasks} tasks have a measured pass rate of these runs")
+        write(f"{out or tasks}: {done.measured} of {done.tasks} tasks have a measured pass rate of these runs")
 
 
 def base_image(
@@ -204,4 +204,4 @@ def base_image(
     from api.cli.make_swe import make_base_image
 
     with plain_errors():
-        print(asyncio.run(make_base_image(settings(), rootfs, say)))
+        write(asyncio.run(make_base_image(settings(), rootfs, say)))

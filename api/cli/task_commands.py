@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.terminal import emit, fail, plain_errors, say, settings
+from api.cli.terminal import emit, fail, plain_errors, say, settings, write
 
 app = typer.Typer(help="Make and validate tasks; index a corpus; load a database.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -44,7 +44,7 @@ def index(
             more = f" and {len(done.left_out) - 3} more" if len(done.left_out) > 3 else ""
             say(f"left out, as none of the kind that is read here: {first}{more}")
         say(f"{done.added} added, {done.changed} changed, {done.unchanged} unchanged, {done.removed} removed")
-        print(f"{name} {done.manifest.version}: {done.manifest.documents} documents")
+        write(f"{name} {done.manifest.version}: {done.manifest.documents} documents")
 
 
 @app.command("embed")
@@ -76,7 +76,7 @@ def embed(
         emit({"corpus": name, "model": endpoint.model, **vars(done)})
     else:
         say(f"{done.embedded} embedded, {done.before} had been before")
-        print(f"{name} {done.version}: {done.embedded + done.before} documents by {endpoint.model}")
+        write(f"{name} {done.version}: {done.embedded + done.before} documents by {endpoint.model}")
 
 
 @app.command("load-db")
@@ -103,7 +103,7 @@ def load_db(
         say(
             f"{table} is too large to keep as evidence: its text has {size:,} bytes (`table_bytes` of the SQL settings)"
         )
-    print(f"{name} {manifest.version}: {len(manifest.tables)} tables")
+    write(f"{name} {manifest.version}: {len(manifest.tables)} tables")
 
 
 @app.command("validate")
@@ -122,7 +122,7 @@ def validate(
         emit({"tasks": sum(one.tasks for one in checked), "faults": [vars(fault) for fault in faults]})
     else:
         for fault in faults:
-            print(f"{fault.file}:{fault.line}: {fault.field + ': ' if fault.field else ''}{fault.words}")
+            write(f"{fault.file}:{fault.line}: {fault.field + ': ' if fault.field else ''}{fault.words}")
         say(f"{sum(one.tasks for one in checked)} tasks are valid, {len(faults)} lines are not")
     if faults:
         fail(f"{len(faults)} faults")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
+from unicodedata import category
 
 import typer
 
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    print(printable(words), file=sys.stderr, flush=True)
+
+
+def write(words: str) -> None:
+    """A result: its words may be a model's, a task file's, or an endpoint's."""
+    print(printable(words))
 
 
 def emit(value: Any) -> None:
@@ -22,7 +28,7 @@ def emit(value: Any) -> None:
 
 def printable(text: str) -> str:
     """What an agent or a server wrote may not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else f"\\x{ord(c):02x}" for c in text)
 
 
 def fail(words: str, code: int = 1) -> NoReturn:
