@@ -25,7 +25,10 @@ class Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url
         try:
-            self.http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(600, connect=5))
+            # A transport of our own: one of httpx's would ask through HTTP_PROXY, which reaches nothing on 127.0.0.1.
+            self.http = httpx.Client(
+                base_url=url, headers=headers, timeout=httpx.Timeout(600, connect=5), transport=httpx.HTTPTransport()
+            )
         except httpx.InvalidURL as e:
             raise ServiceError(f"{url!r} is no address of a service ({e}); one is http://host:port") from None
 

@@ -181,7 +181,8 @@ def model_endpoint(settings: Settings) -> Finding:
     answers = []
     for url in settings.base_url:
         try:
-            response = httpx.get(f"{url}/models", headers=headers, timeout=10)
+            with httpx.Client(transport=httpx.HTTPTransport()) as http:  # without HTTP_PROXY, as models are asked
+                response = http.get(f"{url}/models", headers=headers, timeout=10)
             response.raise_for_status()
             served = [str(model["id"]) for model in response.json()["data"][:5]]
         except httpx.HTTPStatusError as e:

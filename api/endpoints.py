@@ -83,7 +83,8 @@ async def served(settings: Settings, url: str) -> tuple[str, ...] | str:
     try:
         async with (
             asyncio.timeout(2 * ASK_SECONDS),  # httpx has one for each read only
-            httpx.AsyncClient(timeout=ASK_SECONDS) as http,
+            # Without HTTP_PROXY, as models are asked.
+            httpx.AsyncClient(timeout=ASK_SECONDS, transport=httpx.AsyncHTTPTransport()) as http,
             http.stream("GET", f"{url.rstrip('/')}/models", headers=headers) as response,
         ):
             response.raise_for_status()

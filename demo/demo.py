@@ -25,6 +25,8 @@ ROOT = HERE.parent
 HOME = ROOT / ".trajc"
 TRAJC = Path(sys.executable).parent / "trajc"
 STARTED = time.monotonic()
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""What answers is on this machine, whatever proxy it has."""
 
 
 def main() -> None:
@@ -153,7 +155,7 @@ def until_ready(running: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and running.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with DIRECTLY.open(url, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

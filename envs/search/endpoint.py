@@ -37,7 +37,10 @@ class Endpoint:
         self._model = settings.model
         self._seconds = settings.seconds
         self._client = httpx.AsyncClient(
-            base_url=settings.base_url.rstrip("/") + "/", headers=headers, timeout=settings.seconds
+            base_url=settings.base_url.rstrip("/") + "/",
+            headers=headers,
+            timeout=settings.seconds,
+            transport=httpx.AsyncHTTPTransport(),  # of our own: httpx's would ask, key and all, through HTTP_PROXY
         )
 
     async def complete(self, prompt: str) -> str:
