@@ -5,6 +5,7 @@ import difflib
 import importlib.metadata
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,17 +80,30 @@ def home(settings: Settings) -> Finding:
 def database(settings: Settings) -> Finding:
     import sqlalchemy as sa
 
+    from rollout.database import engine_for
+    from rollout.migrations import NewerDatabase, standing
+
+    path = settings.home / "trajc.db"
     if settings.database_url is None:
-        return Finding("database", "ok", f"SQLite at {settings.home / 'trajc.db'}")
-    url = sa.make_url(settings.database_url)
-    shown = url.render_as_string(hide_password=True)
-    engine = sa.create_engine(url)
+        shown, way_out = f"SQLite at {path}", "set TRAJC_HOME to another folder, or bring back a backup of the file"
+        if not path.exists():
+            return Finding("database", "ok", shown)
+        engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True))
+    else:
+        way_out = "start it, or unset TRAJC_DATABASE_URL to use SQLite"
+        try:
+            engine = engine_for(settings.database_url)
+        except sa.exc.ArgumentError as e:
+            return Finding("database", "missing", str(e), "mend TRAJC_DATABASE_URL, or unset it to use SQLite")
+        shown = engine.url.render_as_string(hide_password=True)
     try:
         with engine.connect() as connection:
-            connection.execute(sa.text("SELECT 1"))
+            standing(connection)
+    except NewerDatabase as e:
+        return Finding("database", "missing", f"{shown}: {e}", way_out)
     except sa.exc.SQLAlchemyError as e:
-        words = f"{shown} does not answer ({type(e).__name__})"
-        return Finding("database", "missing", words, "start it, or unset TRAJC_DATABASE_URL to use SQLite")
+        said = f"cannot be read: {getattr(e, 'orig', e)}" if settings.database_url is None else "does not answer"
+        return Finding("database", "missing", f"{shown} {said} ({type(e).__name__})", way_out)
     finally:
         engine.dispose()
     return Finding("database", "ok", shown)

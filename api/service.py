@@ -16,6 +16,7 @@ from envs.environment import Environment, Site
 from envs.errors import TrajcError
 from envs.registry import create, names, scorer_of
 from rollout.blobs import FolderBlobs
+from rollout.migrations import NewerDatabase
 from rollout.runs import Run
 from rollout.store import Store
 
@@ -106,15 +107,14 @@ def open_service(settings: Settings) -> Iterator[Service]:
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store.open(settings.database, blobs, fsync=settings.fsync))
-        except (sa.exc.SQLAlchemyError, OSError) as e:
+        except (sa.exc.SQLAlchemyError, OSError, NewerDatabase) as e:
             raise NotOpen(_unopened(settings, e)) from None
         yield Service(settings, store, blobs)
 
 
 def _unopened(settings: Settings, error: Exception) -> str:
     words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    if settings.database_url is None:
-        return (
-            f"the database in {settings.home} cannot be opened: {words}; set TRAJC_HOME to a folder that you may write"
-        )
-    return f"the database of TRAJC_DATABASE_URL cannot be opened: {words}; start it, or unset it to use SQLite"
+    mine = settings.database_url is None
+    which = f"the database in {settings.home}" if mine else "the database of TRAJC_DATABASE_URL"
+    way_out = "; set TRAJC_HOME to a folder that you may write" if mine else "; start it, or unset it to use SQLite"
+    return f"{which} cannot be opened: {words}{'' if isinstance(error, NewerDatabase) else way_out}"

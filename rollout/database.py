@@ -71,10 +71,15 @@ class Conflict(ValueError):
 
 
 def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
-    """`url` is a SQLAlchemy URL or the path of a SQLite file. With `fsync`, SQLite commits survive loss of power."""
+    """`url` is a SQLAlchemy URL or the path of a SQLite file. With `fsync`, SQLite commits survive loss of power.
+
+    Raises `sqlalchemy.exc.ArgumentError` for a database of another kind than SQLite or PostgreSQL.
+    """
     at = sa.make_url(f"sqlite:///{url}" if isinstance(url, Path) else url)
     if at.drivername in ("postgresql", "postgres"):
         at = at.set(drivername="postgresql+psycopg")
+    if (kind := at.get_backend_name()) not in ("sqlite", "postgresql"):
+        raise sa.exc.ArgumentError(f"a database is sqlite:///PATH or postgresql://USER@HOST/NAME, not {kind}")
     common: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,

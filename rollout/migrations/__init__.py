@@ -22,17 +22,19 @@ def config(connection: sa.Connection) -> Config:
     return made
 
 
+def standing(c: sa.Connection) -> str | None:
+    """The step that the database stands at; None for an empty one. Raises `NewerDatabase`."""
+    script = ScriptDirectory.from_config(config(c))
+    current = MigrationContext.configure(c).get_current_revision()
+    if current is not None and current not in {step.revision for step in script.walk_revisions()}:
+        raise NewerDatabase(f"the database stands at step {current!r}, which this trajc does not know; upgrade trajc")
+    return current
+
+
 def upgrade(engine: sa.Engine) -> None:
     """Bring the database to the newest step; many processes may call this at once. Raises `NewerDatabase`."""
     with engine.connect().execution_options(trajc_writes=True) as c, c.begin():
         if c.dialect.name == "postgresql":
             c.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        script = ScriptDirectory.from_config(config(c))
-        current = MigrationContext.configure(c).get_current_revision()
-        if current == script.get_current_head():
-            return
-        if current is not None and current not in {step.revision for step in script.walk_revisions()}:
-            raise NewerDatabase(
-                f"the database stands at step {current!r}, which this trajc does not know; upgrade trajc"
-            )
-        command.upgrade(config(c), "head")
+        if standing(c) != ScriptDirectory.from_config(config(c)).get_current_head():
+            command.upgrade(config(c), "head")

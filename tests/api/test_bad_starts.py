@@ -1,14 +1,16 @@
 """What cannot start says so in a sentence that names the setting."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from api.doctor import ENDPOINT, Finding, environments, model_endpoint, names_of_settings
+from api.doctor import ENDPOINT, Finding, database, environments, model_endpoint, names_of_settings
 from api.endpoints import check_model
 from api.service import NotOpen, open_service
 from api.settings import Settings, SettingsError, read_settings
@@ -39,6 +41,33 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
 def test_a_broken_sqlite_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "trajc.db").write_bytes(b"no database" * 1000)
     assert "file is not a database; set TRAJC_HOME" in refusal(home=tmp_path)
+
+
+def test_a_database_of_a_newer_trajc_is_named_by_service_and_doctor(tmp_path: Path) -> None:
+    with open_service(Settings(home=tmp_path)):
+        assert database(Settings(home=tmp_path)) == Finding("database", "ok", f"SQLite at {tmp_path / 'trajc.db'}")
+    with closing(sqlite3.connect(tmp_path / "trajc.db")) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    words = "the database stands at step '9999', which this trajc does not know; upgrade trajc"
+    assert refusal(home=tmp_path) == f"the database in {tmp_path} cannot be opened: {words}"
+    found = database(Settings(home=tmp_path))
+    assert (found.state, found.words) == ("missing", f"SQLite at {tmp_path / 'trajc.db'}: {words}")
+
+
+def test_doctor_reads_the_database_and_does_not_only_name_it(tmp_path: Path) -> None:
+    (tmp_path / "trajc.db").write_bytes(b"no database" * 1000)
+    found = database(Settings(home=tmp_path))
+    assert (found.state, "cannot be read: file is not a database" in found.words) == ("missing", True)
+    assert [path.name for path in tmp_path.iterdir()] == ["trajc.db"]
+
+
+@pytest.mark.parametrize("url", ["mysql://a:hidden@127.0.0.1/x", "duckdb:///x"])
+def test_a_database_of_another_kind_is_refused_by_name(tmp_path: Path, url: str) -> None:
+    kind = url.partition(":")[0]
+    words = f"a database is sqlite:///PATH or postgresql://USER@HOST/NAME, not {kind}"
+    assert words in refusal(home=tmp_path, database_url=url)
+    way_out = "mend TRAJC_DATABASE_URL, or unset it to use SQLite"
+    assert database(Settings(database_url=url)) == Finding("database", "missing", words, way_out)
 
 
 def test_doctor_names_settings_that_an_environment_refuses(tmp_path: Path) -> None:
