@@ -185,15 +185,20 @@ def docker_engine(settings: Settings) -> Finding:
 
 
 def model_endpoint(settings: Settings) -> Finding:
+    from api.model_keys import key_for, keys_in
+
+    if settings.model_keys is not None and not keys_in(settings.model_keys):
+        words = f"TRAJC_MODEL_KEYS: no key can be read in {settings.model_keys}"
+        return Finding("model endpoint", "missing", words, 'a key file is JSON: {"https://host/v1": "key"}')
     if not settings.base_url:
         words = "TRAJC_BASE_URL is not set: each run names its own endpoint"
         return Finding("model endpoint", "unused", words, "`trajc oracle` starts one that needs no model")
     import httpx
 
-    key = settings.model_key.get_secret_value() if settings.model_key else ""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     answers = []
     for url in settings.base_url:
+        key = key_for(settings, url)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             with httpx.Client(transport=httpx.HTTPTransport()) as http:  # without HTTP_PROXY, as models are asked
                 response = http.get(f"{url}/models", headers=headers, timeout=10)

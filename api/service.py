@@ -53,6 +53,12 @@ class Service:
 
     def every_environment(self) -> dict[str, Environment]:
         """Those that can be loaded: another package's broken one must not keep the service down."""
+        if stray := sorted({*self.settings.environments} - {*names()}):
+            log.error(
+                "TRAJC_ENVIRONMENTS: no environment is called %s: its settings are not used; known: %s",
+                ", ".join(map(repr, stray)),
+                ", ".join(self.environment_names),
+            )
         found = {}
         for name in self.environment_names:
             try:

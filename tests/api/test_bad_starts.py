@@ -1,5 +1,6 @@
 """What cannot start says so in a sentence that names the setting."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -81,14 +82,15 @@ def test_doctor_names_settings_that_an_environment_refuses(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def answering() -> Iterator[Callable[[int, bytes], str]]:
-    """The base URL of a server that answers everything so."""
+def answering() -> Iterator[Callable[..., str]]:
+    """The base URL of a server that answers everything so; whom it asks for a key and who has none, with 401."""
     servers = []
 
-    def make(status: int, body: bytes) -> str:
+    def make(status: int, body: bytes, key: str | None = None) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(status)
+                known = key is None or self.headers["Authorization"] == f"Bearer {key}"
+                self.send_response(status if known else 401)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -121,6 +123,22 @@ def test_doctor_says_in_one_line_what_an_endpoint_answers(
     assert model_endpoint(Settings(base_url=(url,))) == expected
 
 
+def test_doctor_asks_with_the_key_that_models_are_asked_with(answering: Callable[..., str], tmp_path: Path) -> None:
+    url = answering(200, b'{"data": [{"id": "m"}]}', "sesame")
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({url: "sesame"}))
+    found = model_endpoint(Settings(base_url=(url,), model_keys=keys))
+    assert found == Finding("model endpoint", "ok", f"{url} serves m")
+
+
+def test_doctor_names_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
+    found = model_endpoint(Settings(model_keys=tmp_path / "keys.json"))
+    assert (found.state, found.words) == (
+        "missing",
+        f"TRAJC_MODEL_KEYS: no key can be read in {tmp_path / 'keys.json'}",
+    )
+
+
 async def test_a_run_says_at_once_which_endpoint_is_dead_and_which_is_none(
     answering: Callable[[int, bytes], str],
 ) -> None:
@@ -145,6 +163,17 @@ def test_doctor_names_a_setting_that_is_misspelt(monkeypatch: pytest.MonkeyPatch
 def test_a_redis_that_is_none_is_named_at_the_start() -> None:
     with pytest.raises(SettingsError, match=r"^TRAJC_REDIS_URL: .*must begin with redis://"):
         read_settings({"TRAJC_REDIS_URL": "localhost:6379"})
+
+
+def test_settings_of_an_environment_that_is_none_are_not_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_service(Settings(home=tmp_path, environments={"sqll": {"query_seconds": 60}})) as service:
+        service.every_environment()
+    (line,) = caplog.messages
+    assert line == (
+        "TRAJC_ENVIRONMENTS: no environment is called 'sqll': its settings are not used; known: search, sql, swe"
+    )
 
 
 def test_an_environment_with_wrong_settings_is_one_line_in_the_log(
