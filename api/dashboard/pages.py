@@ -124,6 +124,7 @@ async def dataset(name: str, service: TheService) -> Response:
 
 def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
     found = service.store.runs(cursor, ROWS)
+    compiled = service.store.compilations(None, 10)
     counts: dict[FailureClass, int] = {}
     for run in found.items:
         for failure, count in run.accounts.failed.items():
@@ -132,7 +133,8 @@ def home_page(service: Service, cursor: str | None) -> dict[str, Any]:
         "runs": found.items,
         "total": total(found.items),
         "failures": [{"failure": f, "count": n, "meaning": MEANINGS[f]} for f, n in sorted(counts.items())],
-        "compilations": compilation_views(service, service.store.compilations(None, 10).items),
+        "compilations": compilation_views(service, compiled.items),
+        "more_compilations": compiled.next is not None,
         "next_link": f"/?{urlencode({'cursor': found.next})}" if found.next else None,
         "first_link": "/" if cursor else None,
     }

@@ -141,6 +141,17 @@ def test_values_look_as_people_write_them(service: Service) -> None:
     assert ago(service.store.now() - 7200) == "2 h ago"
 
 
+def test_what_the_first_page_leaves_out_is_said(service: Service, client: TestClient) -> None:
+    words = ("Of the runs on this page.", "(the newest 10; all at")
+    for n in range(51):
+        service.store.create_run(RunSpec(environment="search", model="m"))
+        if n < 11:
+            service.store.create_compilation({}, f"d{n}")
+        if n == 9:
+            assert not any(said in client.get("/").text for said in words)
+    assert all(said in client.get("/").text for said in words)
+
+
 @pytest.mark.needs("chromium")
 def test_a_browser_runs_our_script_and_not_the_agents(service: Service, tmp_path: Path, serve_app: Any) -> None:
     id = finished(service, *hostile_conversation())
