@@ -10,6 +10,7 @@ from api.model_keys import key_for
 from api.problems import Problem, unknown
 from api.settings import Settings
 from rollout.endpoints import EndpointEntry
+from rollout.reply import without_v1
 
 ASK_SECONDS = 5.0
 LONGEST = 4 << 20
@@ -95,7 +96,10 @@ async def served(settings: Settings, url: str) -> tuple[str, ...] | str:
                     return "answered with no list of models"
         return tuple(str(model["id"]) for model in orjson.loads(said)["data"])
     except httpx.HTTPStatusError as e:
-        return f"answered {e.response.status_code}"
+        status = e.response.status_code
+        if status in (401, 403):
+            return f"answered {status} (a key comes from TRAJC_MODEL_KEY, or from the file of TRAJC_MODEL_KEYS)"
+        return f"answered {status}{without_v1(status, url)}"
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as e:
         return f"does not answer now ({type(e).__name__})"
     except (ValueError, KeyError, TypeError):

@@ -39,7 +39,7 @@ class NoCompletion(Exception):
 
 def failure(status: int, words: str, endpoint: str, after: float | None = None) -> Exception:
     """What an answer other than a completion is to be raised as; `words` are the server's."""
-    told = f"{endpoint} answered {status}: {words[:WORDS]}"
+    told = f"{endpoint} answered {status}: {words[:WORDS]}{without_v1(status, endpoint)}"
     if status in (400, 413, 422, 500) and _TOO_LONG.search(words):
         return ModelRefused(f"{told} (lower max_tokens)") if _asks_too_much(words) else ContextLengthExceeded(told)
     if status == 429:
@@ -47,6 +47,11 @@ def failure(status: int, words: str, endpoint: str, after: float | None = None) 
     if status >= 500 or status in (408, 425):
         return Trouble("server", told, after)
     return ModelUnauthorised(told) if status in (401, 403) else ModelRefused(told)
+
+
+def without_v1(status: int, endpoint: str) -> str:
+    """What is mostly wrong where a base URL leads to nothing."""
+    return " (a base URL ends in /v1)" if status == 404 and "/v1" not in endpoint else ""
 
 
 def _asks_too_much(words: str) -> bool:

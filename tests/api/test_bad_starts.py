@@ -15,6 +15,7 @@ from api.doctor import ENDPOINT, Finding, database, environments, model_endpoint
 from api.endpoints import check_model
 from api.service import NotOpen, open_service
 from api.settings import Settings, SettingsError, read_settings
+from rollout.reply import failure
 
 
 def refusal(**settings: object) -> str:
@@ -148,6 +149,18 @@ async def test_a_run_says_at_once_which_endpoint_is_dead_and_which_is_none(
         f"{page}/models answered with no list of models; {later}",
         f"{dead}/models does not answer now (ConnectError); {later}",
     ]
+
+
+async def test_a_base_url_without_v1_and_a_missing_key_are_told_apart(answering: Callable[..., str]) -> None:
+    bare, locked = answering(404, b"").removesuffix("/v1"), answering(200, b"", "sesame")
+    later = "the rollouts are queued and will be tried"
+    keys = "(a key comes from TRAJC_MODEL_KEY, or from the file of TRAJC_MODEL_KEYS)"
+    assert await check_model(Settings(), "m", [bare, locked]) == [
+        f"{bare}/models answered 404 (a base URL ends in /v1); {later}",
+        f"{locked}/models answered 401 {keys}; {later}",
+    ]
+    assert str(failure(404, "Not Found", bare)) == f"{bare} answered 404: Not Found (a base URL ends in /v1)"
+    assert str(failure(404, "no model m", f"{bare}/v1")) == f"{bare}/v1 answered 404: no model m"
 
 
 def test_doctor_names_a_setting_that_is_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
