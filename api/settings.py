@@ -20,7 +20,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """Each field is one environment variable: `TRAJC_` and the field's name in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     home: Path = Field(
         default_factory=lambda: Path.home() / ".trajc",
@@ -171,7 +171,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return _with_engine(Settings.model_validate(values), environ.get("DOCKER_HOST"))
     except ValidationError as e:
         raise SettingsError(
-            "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in e.errors(include_input=False))
+            "; ".join(
+                f"{variable(str(fault['loc'][0]))}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in e.errors(include_input=False)
+            )
         ) from None
 
 

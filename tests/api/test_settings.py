@@ -44,6 +44,13 @@ def test_what_cannot_be_read_is_named_and_not_shown() -> None:
     assert "hunter2" not in words
 
 
+@pytest.mark.parametrize("name", ["TRAJC_SHUTDOWN_SECONDS", "TRAJC_LEASE_SECONDS", "TRAJC_POLL_SECONDS"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_time_without_end_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: Input should be a finite number$"):
+        read_settings({name: value})
+
+
 def test_no_secret_stands_in_a_settings_own_words() -> None:
     found = read_settings({"TRAJC_MODEL_KEY": "hunter2", "TRAJC_API_KEYS": "hunter2", "TRAJC_KEY": "hunter2"})
     assert "hunter2" not in repr(found) + str(found) + found.model_dump_json()
