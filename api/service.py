@@ -106,16 +106,18 @@ def open_service(settings: Settings) -> Iterator[Service]:
         settings.home.mkdir(parents=True, exist_ok=True)
         blobs = FolderBlobs(settings.blobs, fsync=settings.fsync)
     except OSError as e:
-        raise NotOpen(
-            f"the home folder {settings.home} cannot be made: {e.strerror}; "
-            "set TRAJC_HOME to a folder that you may write"
-        ) from None
+        raise NotOpen(unmade(settings, e)) from None
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store.open(settings.database, blobs, fsync=settings.fsync))
         except (sa.exc.SQLAlchemyError, OSError, NewerDatabase) as e:
             raise NotOpen(_unopened(settings, e)) from None
         yield Service(settings, store, blobs)
+
+
+def unmade(settings: Settings, error: OSError) -> str:
+    way_out = "set TRAJC_HOME to a folder that you may write"
+    return f"the home folder {settings.home} cannot be made: {error.strerror}; {way_out}"
 
 
 def _unopened(settings: Settings, error: Exception) -> str:

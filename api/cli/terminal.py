@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, NoReturn
 from unicodedata import category
 
@@ -66,6 +67,7 @@ def plain_errors() -> Iterator[None]:
     except (ServiceError, TrajcError, Problem) as e:
         fail(str(e))
     except OSError as e:
-        fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
+        way_out = "; free some disk, or choose a folder on another" if e.errno == ENOSPC else ""
+        fail(f"{e.filename or ''}: {e.strerror or e}{way_out}".removeprefix(": "))
     except KeyboardInterrupt:
         fail("interrupted", 130)

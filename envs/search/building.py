@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tantivy
 
+from envs.errors import EnvironmentFailure
 from envs.search.analysis import ANALYSIS, new_analyzer
 from envs.search.corpus import Corpus, entry, new_schema
 from envs.search.document import Document, fingerprint, packed
@@ -49,15 +50,21 @@ class Building:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Within it documents can be put and removed; what was not committed is dropped if it fails."""
-        index = tantivy.Index(new_schema(), str(self.index))
-        index.register_tokenizer(ANALYSIS, new_analyzer())
-        self._writer = index.writer(_HEAP_BYTES)
+        """Within it documents can be put and removed; what was not committed is dropped if it fails. Raises
+        `EnvironmentFailure` where the disk takes no more."""
         try:
-            yield
-            self.commit()
-        finally:
-            self._writer.wait_merging_threads()  # also gives up the writer's lock
+            index = tantivy.Index(new_schema(), str(self.index))
+            index.register_tokenizer(ANALYSIS, new_analyzer())
+            self._writer = index.writer(_HEAP_BYTES)
+            try:
+                yield
+                self.commit()
+            finally:
+                self._writer.wait_merging_threads()  # also gives up the writer's lock
+        except ValueError as e:  # what the engine calls an error of the disk
+            raise EnvironmentFailure(
+                f"the index in {self._path} cannot be written: {e}; once it can, the same command goes on from there"
+            ) from e
 
     def put(self, document: Document, pack: bytes, mark: bytes) -> None:
         if document.id in self.indexed:

@@ -15,7 +15,7 @@ import duckdb
 
 from envs.blobs import Blob, BlobStore
 from envs.environment import Site
-from envs.errors import TaskError
+from envs.errors import EnvironmentFailure, TaskError
 from envs.frozen import content_hash
 from envs.sql.catalog import NAME, Database, find_database, folder
 from envs.sql.ddl import quoted
@@ -34,7 +34,7 @@ def load_database(source: Path, name: str, site: Site) -> Database:
     """Load a DuckDB file, an SQLite file, or a folder of Parquet, CSV and JSON files (one table each).
 
     The version is a hash of the contents: loading the same again changes nothing. Raises `TaskError` where the
-    source cannot be read or the name cannot be one.
+    source cannot be read or the name cannot be one, `EnvironmentFailure` where the database cannot be written.
     """
     if not NAME.fullmatch(name):
         raise TaskError(f"{name!r} cannot name a database: letters, digits, '_', '-' and '.', at most 128")
@@ -44,12 +44,15 @@ def load_database(source: Path, name: str, site: Site) -> Database:
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix=".loading-") as scratch:
         file = Path(scratch) / "new.duckdb"
-        connection = duckdb.connect(str(file))
         try:
-            found = _copied(connection, source)
-            manifest = _described(connection, name, found, site)
-        finally:
-            connection.close()
+            connection = duckdb.connect(str(file))
+            try:
+                found = _copied(connection, source)
+                manifest = _described(connection, name, found, site)
+            finally:
+                connection.close()
+        except duckdb.Error as e:
+            raise EnvironmentFailure(f"the database {name} cannot be written in {home}: {e}") from e
         file.chmod(0o444)
         os.replace(file, home / f"{manifest.version}.duckdb")
         _write(home / f"{manifest.version}.json", manifest.model_dump_json(indent=1))
