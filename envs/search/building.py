@@ -52,29 +52,42 @@ class Building:
     def writing(self) -> Iterator[None]:
         """Within it documents can be put and removed; what was not committed is dropped if it fails. Raises
         `EnvironmentFailure` where the disk takes no more."""
-        try:
+        with self._reaching_disk():
             index = tantivy.Index(new_schema(), str(self.index))
             index.register_tokenizer(ANALYSIS, new_analyzer())
             self._writer = index.writer(_HEAP_BYTES)
-            try:
-                yield
-                self.commit()
-            finally:
+        try:
+            yield
+            self.commit()
+        finally:
+            with self._reaching_disk():
                 self._writer.wait_merging_threads()  # also gives up the writer's lock
+
+    @contextmanager
+    def _reaching_disk(self) -> Iterator[None]:
+        try:
+            yield
         except ValueError as e:  # what the engine calls an error of the disk
-            raise EnvironmentFailure(
-                f"the index in {self._path} cannot be written: {e}; once it can, the same command goes on from there"
-            ) from e
+            raise self._unwritable(e) from e
+
+    def _unwritable(self, error: ValueError) -> EnvironmentFailure:
+        return EnvironmentFailure(
+            f"the index in {self._path} cannot be written: {error}; once it can, the same command goes on from there"
+        )
 
     def put(self, document: Document, pack: bytes, mark: bytes) -> None:
-        if document.id in self.indexed:
-            self._writer.delete_documents_by_term("id", document.id)
-            self.replaced += 1
-        self._writer.add_document(entry(document, pack))
+        try:  # entering `_reaching_disk` a million times is felt
+            if document.id in self.indexed:
+                self._writer.delete_documents_by_term("id", document.id)
+                self.replaced += 1
+            self._writer.add_document(entry(document, pack))
+        except ValueError as e:
+            raise self._unwritable(e) from e
         self.indexed[document.id] = self._batch[document.id] = mark
 
     def remove(self, id: str) -> None:
-        self._writer.delete_documents_by_term("id", id)
+        with self._reaching_disk():
+            self._writer.delete_documents_by_term("id", id)
         del self.indexed[id]
         self.replaced += 1
         self._batch[id] = None
@@ -82,7 +95,8 @@ class Building:
     def commit(self) -> None:
         if self._batch:
             write_changes(self._parts / f"{len(list(self._parts.iterdir())):06d}.arrow", self._batch)
-            self._writer.commit()
+            with self._reaching_disk():
+                self._writer.commit()
             self._batch = {}
 
     def discard(self) -> None:
