@@ -13,6 +13,7 @@ from api import problems
 from api.access import Access, SafeHeaders
 from api.dashboard.pages import HERE, problem_page
 from api.dashboard.pages import router as dashboard
+from api.openapi import schema_of
 from api.routes import (
     compilations,
     datasets,
@@ -68,4 +69,7 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(dashboard)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.openapi = schema_of(  # type: ignore[method-assign]
+        app, (runs.RunRequest, compilations.CompilationRequest, endpoints.EndpointRequest)
+    )
     return app

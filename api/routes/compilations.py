@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from api.compile_jobs import check_asked, estimate, queue_compilation
 from api.jsonl import read_json
+from api.openapi import body_of
 from api.routes.parts import CompilationCursor, Limit, TheService, page_of
 from api.service import Service
 from api.waiting import compilation_views
@@ -39,18 +40,14 @@ class CompilationRequest(BaseModel):
     recipe: dict[str, Any] = {}
 
 
-CONTENT = {"application/json": {"schema": CompilationRequest.model_json_schema()}}
-BODY = {"requestBody": {"required": True, "content": CONTENT}}
-
-
-@router.post("", status_code=202, openapi_extra=BODY)
+@router.post("", status_code=202, openapi_extra=body_of(CompilationRequest))
 async def compile_recipe(request: Request, service: TheService, key: Key = None) -> dict[str, Any]:
     """`warnings` of the answer name runs that are not done yet."""
     wanted = await read_wanted(request, service)
     return await asyncio.to_thread(queue, service, wanted, key)
 
 
-@router.post("/estimate", openapi_extra=BODY)
+@router.post("/estimate", openapi_extra=body_of(CompilationRequest))
 async def estimate_recipe(request: Request, service: TheService) -> Any:
     """What the recipe's models would be asked: nobody is, and nothing is queued."""
     wanted = await read_wanted(request, service)

@@ -15,6 +15,7 @@ from api.service import Service
 from rollout.database import NotFound
 from rollout.runs import DatasetVersion
 
+BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 SPAN = re.compile(r"(?=\d|-\d)(\d{0,18})-(\d{0,18})", re.ASCII)
 RANGES = re.compile(rf"bytes={SPAN.pattern}(?:[ \t]*,[ \t]*{SPAN.pattern})*", re.ASCII | re.IGNORECASE)
 
@@ -45,7 +46,12 @@ async def one_version(name: str, version: str, service: TheService) -> dict[str,
 
 
 @router.head("/{name}/versions/{version}/files/{path:path}", include_in_schema=False)
-@router.get("/{name}/versions/{version}/files/{path:path}", operation_id="dataset_file")
+@router.get(
+    "/{name}/versions/{version}/files/{path:path}",
+    operation_id="dataset_file",
+    response_class=FileResponse,
+    responses={200: BYTES},
+)
 async def file(name: str, version: str, path: str, request: Request, service: TheService) -> Response:
     found = await asyncio.to_thread(lambda: find_file(service, find_version(service, name, version), path))
     return serve(found, request)

@@ -11,6 +11,7 @@ from api import endpoints
 from api.base_urls import askable
 from api.jsonl import read_json
 from api.model_keys import key_for
+from api.openapi import body_of
 from api.problems import unknown
 from api.routes.parts import MOST, TheService, all_of
 from api.service import Service
@@ -45,16 +46,12 @@ class EndpointRequest(BaseModel):
         return askable((url,))[0].rstrip("/")
 
 
-CONTENT = {"application/json": {"schema": EndpointRequest.model_json_schema()}}
-BODY = {"requestBody": {"required": True, "content": CONTENT}}
-
-
 @router.get("")
 async def list_endpoints(service: TheService) -> dict[str, Any]:
     return all_of(await asyncio.to_thread(every_endpoint, service))
 
 
-@router.post("", status_code=201, openapi_extra=BODY)
+@router.post("", status_code=201, openapi_extra=body_of(EndpointRequest))
 async def add_endpoint(request: Request, service: TheService) -> dict[str, Any]:
     """Takes calls within seconds, in every process. Of one that is there, what is given is changed. `warnings` say
     where it does not answer, or does not serve the model."""

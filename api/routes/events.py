@@ -25,7 +25,11 @@ LAST = 2**63 - 1
 """No id is greater."""
 
 
-@router.get("")
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+
+@router.get("", response_class=EventStream)
 async def events(
     service: TheService,
     run: str | None = None,
@@ -41,7 +45,7 @@ async def events(
     if start is None:
         start = await asyncio.to_thread(service.store.last_event)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(follow(service, start, run), media_type="text/event-stream", headers=headers)
+    return EventStream(follow(service, start, run), headers=headers)
 
 
 async def follow(service: Service, after: int, run: str | None) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 from api.routes.parts import TheService
 from api.service import Service
@@ -13,7 +14,7 @@ router = APIRouter(tags=["health"])
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(service: TheService) -> Response:
     return Response(await asyncio.to_thread(text, service), media_type=MEDIA_TYPE)
 

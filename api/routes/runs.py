@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from api import endpoints
 from api.base_urls import askable
 from api.jsonl import parse_json, read_json, split_lines, with_body
+from api.openapi import LINES, TASK_LINES, body_of
 from api.problems import Problem
 from api.routes.parts import MOST, Limit, RunCursor, TheService, page_of
 from api.run_recipes import check_recipe
@@ -49,7 +50,7 @@ class RunRequest(RunSpec):
         return RunSpec.model_validate(self.model_dump(exclude={"tasks", "task_set", "open"}))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, openapi_extra=body_of(RunRequest, **{"application/x-ndjson": TASK_LINES}))
 async def queue_run(request: Request, service: TheService, key: Key = None, spec: str | None = None) -> dict[str, Any]:
     """Queue a run, whole or not at all.
 
@@ -98,7 +99,7 @@ async def one_run(id: str, service: TheService) -> dict[str, Any]:
     return {**run_view(run), "progress": progress_view(await asyncio.to_thread(progress_of, service, run))}
 
 
-@router.post("/{id}/tasks")
+@router.post("/{id}/tasks", openapi_extra=LINES)
 async def append_tasks(id: str, request: Request, service: TheService) -> dict[str, Any]:
     """Append tasks as JSON lines, any number: all of them become visible, or none."""
     run = await asyncio.to_thread(service.store.run, id)

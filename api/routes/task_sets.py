@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from api.jsonl import split_lines, with_body
+from api.openapi import LINES
 from api.routes.parts import TheService, all_of
 from api.task_lines import at_least_one, read_tasks
 
@@ -24,7 +25,7 @@ async def one_task_set(name: Name, service: TheService) -> dict[str, Any]:
     return asdict(await asyncio.to_thread(service.store.task_set, name))
 
 
-@router.put("/{name}")
+@router.put("/{name}", openapi_extra=LINES)
 async def put_task_set(name: Name, request: Request, service: TheService) -> dict[str, Any]:
     """JSON lines in, a version out; the same lines again give the version there is."""
     longest = service.settings.max_task_bytes
