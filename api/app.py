@@ -26,9 +26,10 @@ from api.routes import (
     runs,
     task_sets,
 )
-from api.routes.parts import known_parameters
+from api.routes.parts import known_parameters, plain_body
 from api.service import Service
 
+CHECKS = (Depends(plain_body), Depends(known_parameters))
 THREADS = 64
 """For requests, most of which wait for the database. As many as there are processors would all soon wait for one long
 writer, and readers, who need not, with them."""
@@ -63,8 +64,8 @@ def create_app(service: Service, work: Lifespan = nothing_runs) -> FastAPI:
     app.add_middleware(Access, keys=service.settings.api_keys)
     app.add_middleware(SafeHeaders)
     for module in (runs, rollouts, endpoints, task_sets, environments, compilations, datasets, events):
-        app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
-    app.include_router(rollouts.trajectories, prefix="/v1", dependencies=[Depends(known_parameters)])
+        app.include_router(module.router, prefix="/v1", dependencies=CHECKS)
+    app.include_router(rollouts.trajectories, prefix="/v1", dependencies=CHECKS)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(dashboard)

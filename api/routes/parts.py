@@ -56,6 +56,14 @@ def known_parameters(request: Request) -> None:
         raise Problem(422, "unknown-parameter", words, known=known)
 
 
+def plain_body(request: Request) -> None:
+    """What is bounded is what arrives: nothing is unpacked here. Raises `Problem`."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        words = f"the body comes as {coding[:40]}: send it as it is, without Content-Encoding"
+        raise Problem(415, "content-encoding", words)
+
+
 def names_of(dependant: Dependant) -> set[str]:
     below = (names_of(one) for one in dependant.dependencies)
     return {field.alias for field in dependant.query_params}.union(*below)

@@ -1,6 +1,7 @@
 """What a broken or hostile client sends over the wire, and what others then see of the service. Named after the
 symptom."""
 
+import gzip
 import logging
 import socket
 from collections.abc import Callable
@@ -170,3 +171,13 @@ def test_writers_that_wait_for_a_long_one_do_not_keep_readers_from_an_answer(
             held.enter_context(connected(url)).sendall(pause.encode())
         answer = httpx.get(f"{url}/v1/runs/{run}", timeout=10)
     assert (answer.status_code, answer.json()["paused"]) == (200, False)
+
+
+def test_a_compressed_body_is_not_said_to_be_broken_json(client: TestClient) -> None:
+    body = gzip.compress(dumps({"environment": "search", "model": "m", "open": True}).encode())
+    for method, path in (("POST", "/v1/runs"), ("POST", "/v1/endpoints"), ("PUT", "/v1/task-sets/s")):
+        answer = client.request(method, path, content=body, headers={"Content-Encoding": "gzip"})
+        assert (answer.status_code, answer.json()["detail"]) == (
+            415,
+            "the body comes as gzip: send it as it is, without Content-Encoding",
+        )
