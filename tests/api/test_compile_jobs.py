@@ -10,6 +10,7 @@ from api.compile_jobs import compile_claim, queue_compilation, requeue_forgotten
 from api.compile_steps import KIND, Step, take_step, words_of
 from api.service import Service
 from compiler.recipe import Decontamination, Recipe
+from compiler.work import compilation_folder
 from rollout.engine import Broken, Done
 from rollout.runs import Claim, RunSpec
 
@@ -99,17 +100,26 @@ async def test_a_process_that_dies_of_itself_fails_the_compilation(service: Serv
     assert "datasets" in failed.error
 
 
-async def test_a_compilation_that_is_stopped_leaves_no_process_and_no_files(service: Service) -> None:
-    queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
-    work = asyncio.create_task(compile_claim(service, claimed(service)))
+async def test_a_compilation_that_is_stopped_leaves_nothing_but_what_the_next_attempt_goes_on_from(
+    service: Service,
+) -> None:
+    def left() -> set[str]:
+        return {path.name for path in service.settings.datasets.glob("d/*")}
+
+    def known() -> set[str]:
+        return {found.version for found in service.store.versions("d")} if service.store.datasets() else set()
+
+    made = queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    claim = claimed(service)
+    work = asyncio.create_task(compile_claim(service, claim))
     await asyncio.sleep(0.2)
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    # Nothing, or what was whole before it heard of it.
-    left = [path.name for path in service.settings.datasets.glob("d/*")]
-    known = service.store.versions("d") if service.store.datasets() else ()
-    assert left == [version.version for version in known]
+    if work.cancel():  # else it was done by then
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    assert left() - {compilation_folder(service.settings.datasets / "d", made.id).name} == known()
+    await compile_claim(service, claim)
+    assert service.store.compilation(made.id).state == "succeeded"
+    assert left() == known() != set()
 
 
 def test_a_file_that_a_recipe_names_and_that_is_not_here_is_no_fault_of_trajc(service: Service) -> None:
