@@ -1,4 +1,7 @@
-"""Search: the full text of visited pages is needed; results listed and never visited are distractors."""
+"""Search: the full text of visited pages is needed; results listed and never visited are distractors.
+
+A page that was visited again is one piece, unless it had changed meanwhile: nobody knows which text told the answer.
+"""
 
 from collections import Counter
 
@@ -13,7 +16,7 @@ from envs.search.world import SearchReference
 
 def search_material(candidate: Candidate, recipe: Recipe) -> Material:
     left_out: Counter[PieceReason] = Counter()
-    opened: dict[str, Evidence] = {}
+    visited: dict[tuple[str, str], Evidence] = {}
     listed: dict[str, tuple[int, int, Evidence]] = {}
     for order, (_, piece) in enumerate(met(candidate.trajectory, left_out)):
         if piece.kind != "document":
@@ -21,7 +24,7 @@ def search_material(candidate: Candidate, recipe: Recipe) -> Material:
         elif piece.blob is None:
             raise Dropped("evidence_missing", f"page {piece.source}: its text was not kept")
         elif piece.how == "opened":
-            opened.setdefault(piece.source, piece)
+            visited.setdefault((piece.source, piece.blob.hash), piece)
         else:
             rank = piece.rank or 1_000_000
             if piece.source not in listed or rank < listed[piece.source][0]:
@@ -30,11 +33,11 @@ def search_material(candidate: Candidate, recipe: Recipe) -> Material:
 
     reference = parsed(SearchReference, candidate.reference.data, "reference") if candidate.reference else None
     gold = reference.gold_docs if reference else ()
-    needed = dict(opened)
-    tier1: list[Evidence] = []
+    opened = {piece.source for piece in visited.values()}
+    needed, tier1 = list(visited.values()), list[Evidence]()
     if recipe.search.needed == "gold" and gold:
-        needed = {source: piece for source, piece in opened.items() if source in gold}
-        tier1 = [piece for source, piece in opened.items() if source not in gold]
+        tier1 = [piece for piece in needed if piece.source not in gold]
+        needed = [piece for piece in needed if piece.source in gold]
     if not needed:
         raise Dropped("no_evidence", "no page was visited" + (" that the answer needs" if opened else ""))
 
@@ -42,14 +45,14 @@ def search_material(candidate: Candidate, recipe: Recipe) -> Material:
     if recipe.search.distractors == "none":
         tier1, tier2 = [], []
     return Material(
-        needed=tuple(_found(p, 0) for p in needed.values()),
+        needed=tuple(_found(p, 0) for p in needed),
         distractors=tuple(_found(p, 1) for p in tier1) + tuple(_found(p, 2) for p in tier2),
         answer=reference.answers[0] if reference else submitted(candidate),
         answer_kind="text",
         group=candidate.trajectory.task.group,
         sibling=lambda piece, tier: None if piece.blob is None or piece.source in gold else _found(piece, tier),
         answers=reference.answers if reference else (submitted(candidate),),
-        labels={"answerable": _answerable(gold, frozenset(needed))},
+        labels={"answerable": _answerable(gold, frozenset(p.source for p in needed))},
         left_out=left_out,
     )
 

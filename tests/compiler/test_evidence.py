@@ -9,6 +9,7 @@ import pytest
 from compiler.compilation import compile_dataset
 from compiler.recipe import Recipe, SearchPolicy, SqlPolicy
 from compiler.tokens import load_tokenizer
+from compiler.verify import verify
 from envs.score import Submission
 
 BIG = "The sea is wide. " * 400
@@ -137,6 +138,20 @@ def test_binary_evidence_is_dropped_with_a_reason(compiled: Any, world: Any) -> 
     binary = world.document("orrin", "x").model_copy(update={"blob": world.blobs.put(b"\xff\xfe\0", "image/png", None)})
     candidate = world.search(opened=[], extra=[world.step(binary)])
     assert dropped(compiled(candidate)) == {"undecodable": 1}
+
+
+@pytest.mark.parametrize("before", [" \n", "Orrin: this page is being written."])
+def test_a_page_that_changed_between_two_visits_stands_as_both_were_and_blanks_hide_nothing(
+    compiled: Any, world: Any, before: str
+) -> None:
+    text = "Orrin is an island.\nIts lighthouse was lit in spring 1872."
+    published = compiled(world.search(opened=[("orrin", before), ("orrin", text), ("orrin", text)]))
+    (row,) = pq.read_table(published.path / "canonical").to_pylist()
+    assert text in row["prompt"]
+    assert (before in row["prompt"]) == bool(before.strip())
+    needed = [piece["source"] for piece in row["pieces"] if piece["role"] == "needed"]
+    assert needed == ["orrin"] * (2 if before.strip() else 1)
+    assert verify(published.path, world.blobs).ok
 
 
 def test_a_patch_of_a_path_that_is_no_text_drops_one_trajectory_and_not_all(compiled: Any, world: Any) -> None:
