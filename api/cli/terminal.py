@@ -48,9 +48,15 @@ def settings() -> "Settings":
 
 @contextmanager
 def goes_on(id: str) -> Iterator[None]:
-    """Around waiting for what the service does: who stops waiting has not stopped that."""
+    """Around waiting for what the service does: who stops waiting has not stopped that, nor has a service that ends."""
+    from api.client import ServiceError
+
     try:
         yield
+    except ServiceError as e:
+        if e.status is not None:
+            raise
+        fail(f"{e}. {id} is kept and goes on as the service does: `trajc inspect {id}` tells how it stands")
     except KeyboardInterrupt:
         fail(f"interrupted; {id} goes on in the service: `trajc cancel {id}` ends it", 130)
 

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.cli.compile_commands import check_something
-from api.cli.run_commands import finish
+from api.cli.run_commands import finish, follow
+from api.cli.terminal import goes_on
 from api.cli.validate import FileFault, check_file
+from api.client import Client
 from api.service import Service, open_service
 from api.settings import Settings
 from api.task_lines import TaskFault, parse_task
@@ -236,3 +238,17 @@ def test_who_stops_waiting_is_told_that_the_work_goes_on(
             waiting.send_signal(signal.SIGTERM)  # as SIGINT, which shells take from what runs in the background
             words = f"trajc: interrupted; {id} goes on in the service: `trajc cancel {id}` ends it\n"
             assert (waiting.wait(120), waiting.stderr.read()) == (130, words)
+
+
+def test_who_waits_while_the_service_ends_is_told_that_nothing_is_lost(
+    service: Service, serve_app: Callable[[Service], AbstractContextManager[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = service.store.create_run(RunSpec(environment="search", model="m"), sealed=False).id
+    with serve_app(service) as url:
+        pass
+    with Client(url) as client, pytest.raises(typer.Exit) as ended, goes_on(run):
+        follow(client, run)
+    kept = f"{run} is kept and goes on as the service does: `trajc inspect {run}` tells how it stands\n"
+    words = capsys.readouterr().err
+    assert (ended.value.exit_code, words.startswith(f"trajc: no trajc service answers at {url}")) == (1, True)
+    assert words.endswith(kept)
