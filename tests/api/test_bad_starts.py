@@ -197,3 +197,19 @@ def test_an_environment_with_wrong_settings_is_one_line_in_the_log(
     (line,) = caplog.records
     assert line.getMessage().startswith("rollouts in environment search will fail: settings of the search environment")
     assert line.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://u@h:hunter2/db", "its port is no number"),
+        ("mysql://u:hunter2@h/db", "No module named 'MySQLdb'"),
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_named_without_its_password_and_without_a_traceback(
+    tmp_path: Path, url: str, words: str
+) -> None:
+    with pytest.raises(NotOpen) as raised, open_service(Settings(home=tmp_path, database_url=url)):
+        pass
+    way_out = "start it, or unset it to use SQLite"
+    assert str(raised.value) == f"the database of TRAJC_DATABASE_URL cannot be opened: {words}; {way_out}"
