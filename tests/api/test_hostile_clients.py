@@ -181,3 +181,9 @@ def test_a_compressed_body_is_not_said_to_be_broken_json(client: TestClient) -> 
             415,
             "the body comes as gzip: send it as it is, without Content-Encoding",
         )
+
+
+def test_a_cursor_of_endless_digits_is_refused_and_is_no_fault_of_ours(service: Service, client: TestClient) -> None:
+    service.store.add_version("d", "v", {"files": {}})
+    answer = client.get("/v1/datasets/d/versions/v/examples", params={"cursor": "9" * 5000})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
