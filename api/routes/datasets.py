@@ -54,7 +54,7 @@ async def one_version(name: str, version: str, service: TheService) -> dict[str,
 )
 async def file(name: str, version: str, path: str, request: Request, service: TheService) -> Response:
     found = await asyncio.to_thread(lambda: find_file(service, find_version(service, name, version), path))
-    return serve(found, request)
+    return serve(found, request, "private" if service.settings.api_keys else "public")
 
 
 @router.get("/{name}/versions/{version}/examples")
@@ -103,11 +103,12 @@ def rollout_of(service: Service, trajectory: str) -> str | None:
         return None
 
 
-def serve(found: PublishedFile, request: Request) -> Response:
-    """A version's files never change, so their checksum is the ETag and they may be kept for ever."""
+def serve(found: PublishedFile, request: Request, kept_by: str) -> Response:
+    """A version's files never change, so their checksum is the ETag and they may be kept for ever: by everybody's
+    caches (`public`), or only by those of who may ask for them (`private`)."""
     headers = {
         "ETag": found.etag,
-        "Cache-Control": "public, max-age=31536000, immutable",
+        "Cache-Control": f"{kept_by}, max-age=31536000, immutable",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }

@@ -2,8 +2,10 @@
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 Make = Callable[..., TestClient]
@@ -85,3 +87,23 @@ def test_an_origin_that_is_none_is_a_foreign_one_and_no_fault_of_ours(client: Te
 def test_a_key_beyond_ascii_opens_and_is_no_fault_of_ours(client_with: Make, authorization: bytes, status: int) -> None:
     client = client_with("http://trajc.example", api_keys="sésame")
     assert client.get("/v1/runs", headers={b"Authorization": authorization}).status_code == status
+
+
+@pytest.mark.parametrize(("keys", "kept_by"), [("first", "private"), ("", "public")])
+def test_a_proxy_s_cache_hands_no_file_of_a_service_with_keys_to_strangers(
+    client_with: Make, tmp_path: Path, keys: str, kept_by: str
+) -> None:
+    """`public` lets shared caches keep even what was asked for with a key."""
+    client = client_with(api_keys=keys)
+    app = client.app
+    assert isinstance(app, FastAPI)
+    app.state.service.store.add_version("d", "v", {"files": {}})
+    folder = tmp_path / "other" / "datasets" / "d" / "v"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(b"{}")
+    at = "/v1/datasets/d/versions/v/files/manifest.json"
+    whole = client.get(at, headers={"Authorization": "Bearer first"})
+    again = client.get(at, headers={"Authorization": "Bearer first", "If-None-Match": whole.headers["etag"]})
+    assert (whole.status_code, again.status_code) == (200, 304)
+    for answer in (whole, again):
+        assert answer.headers["cache-control"] == f"{kept_by}, max-age=31536000, immutable"
