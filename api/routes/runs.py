@@ -27,6 +27,8 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/ndjson", "application/jsonlines"})
 
+LONGEST_NAME = 1000
+"""Characters. Every page that lists runs has their names."""
 
 WAY_OUT = "give at least one, or open (true) to append tasks to the run later"
 
@@ -35,6 +37,7 @@ class RunRequest(RunSpec):
     """A `RunSpec` with its tasks: inline, or a task set's name, or none yet (`open`)."""
 
     model: Label = Field(default="", description="Default: TRAJC_MODEL.")
+    name: Label = Field(default="", max_length=LONGEST_NAME)
     priority: int = Field(default=0, ge=-MOST, le=MOST)
     tasks: list[dict[str, Any]] | None = None
     task_set: str | None = None

@@ -187,3 +187,10 @@ def test_a_cursor_of_endless_digits_is_refused_and_is_no_fault_of_ours(service: 
     service.store.add_version("d", "v", {"files": {}})
     answer = client.get("/v1/datasets/d/versions/v/examples", params={"cursor": "9" * 5000})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:trajc:problem:bad-cursor")
+
+
+def test_a_name_of_a_megabyte_does_not_fill_every_page_that_lists_runs(client: TestClient) -> None:
+    spec = {"environment": "search", "model": "m", "base_urls": ["http://127.0.0.1:9/v1"], "open": True}
+    answer = client.post("/v1/runs", json={**spec, "name": "x" * 10**6})
+    assert (answer.status_code, "field name: " in answer.json()["detail"]) == (422, True)
+    assert client.post("/v1/runs", json={**spec, "name": "x" * 200}).status_code == 201
