@@ -30,14 +30,17 @@ def answering(content: str = "hi", after: float = 0.0) -> Any:
     return handler
 
 
-def held(content: str, until: asyncio.Event) -> Any:
-    """It answers when the test says so."""
+def held(content: str, until: asyncio.Event | None = None) -> Any:
+    """It answers when the test says so, or never."""
 
     async def handler(_: web.Request) -> web.Response:
-        await until.wait()
+        await (until or asyncio.Event()).wait()
         return web.json_response({"choices": [{"message": {"content": content}}]})
 
     return handler
+
+
+hang = held("")
 
 
 def refusing(status: int, **headers: str) -> Any:
@@ -45,11 +48,6 @@ def refusing(status: int, **headers: str) -> Any:
         return web.json_response({"error": {"message": "no"}}, status=status, headers=headers)
 
     return handler
-
-
-async def hang(_: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
 
 
 async def asked(server: Any, times: int) -> None:
@@ -334,12 +332,7 @@ async def test_a_call_that_hangs_does_not_keep_a_recovered_endpoint_from_being_t
 
 async def test_one_call_alone_tries_an_endpoint_that_failed(serve: Any) -> None:
     tried = asyncio.Event()
-
-    async def trying(_: web.Request) -> web.Response:
-        await tried.wait()
-        return web.json_response({"choices": [{"message": {"content": "hi"}}]})
-
-    server = await serve(hang, refusing(500), refusing(500), trying, answering())
+    server = await serve(hang, refusing(500), refusing(500), held("hi", tried), answering())
     async with Transport() as http, pool_of(http, server) as pool:
         hung = asyncio.create_task(pool.complete(talk("hung"), {}))
         await asked(server, 1)
