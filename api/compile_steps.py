@@ -24,7 +24,7 @@ from api.compile_told import Ended, Told
 from compiler.candidate import Candidate
 from compiler.compilation import renderings_file
 from compiler.errors import CompileError
-from compiler.publish import publish
+from compiler.publish import place, publish
 from compiler.recipe import Recipe, parse_recipe
 from compiler.renderings import FileRenderings
 from compiler.select import run_select
@@ -185,7 +185,12 @@ class Work:
         done = publish(self.recipe, plan.done, self.blobs, staged, self.folder, self.known)
         accounts = done.accounts.model_dump()
         self.store.publish(
-            self.told.id, done.name, done.version, done.manifest, accounts, lambda: move(done.path, home / done.version)
+            self.told.id,
+            done.name,
+            done.version,
+            done.manifest,
+            accounts,
+            lambda: place(done.path, home / done.version),
         )
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -208,16 +213,6 @@ class Work:
         id = self.told.id
         jobs = {f"cs_{id.partition('_')[2]}_{name}": {"compilation": id, **step} for name, step in steps.items()}
         self.store.order(KIND, jobs, compilation=id)
-
-
-def move(version: Path, to: Path) -> None:
-    """Where it is there already it only becomes the newest again: a version's name is its content."""
-    try:
-        os.rename(version, to)
-    except OSError:
-        if not (to / "manifest.json").exists():
-            raise
-        os.utime(to / "manifest.json")
 
 
 def candidates(store: Store, ids: Iterable[str]) -> Iterator[Candidate]:

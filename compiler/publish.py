@@ -54,7 +54,8 @@ def publish(
 ) -> Published:
     """`home`: the dataset's folder, of the dataset's name; `work`: a folder below it, where the version grows.
 
-    Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder.
+    Raises `PublishError` where the accounts do not close. Publishing the same again gives the same folder, and mends
+    one that lost files.
     """
     name = home.name
     temporary = work / f"version-{uuid.uuid4().hex}"
@@ -72,11 +73,7 @@ def publish(
         (temporary / "manifest.json").write_bytes(data)
         version = hashlib.sha256(data).hexdigest()[:40]
         _sync(temporary)
-        try:
-            os.rename(temporary, home / version)
-        except OSError:
-            if not (home / version / "manifest.json").exists():
-                raise
+        place(temporary, home / version)
         return Published(
             name=name,
             version=version,
@@ -87,6 +84,28 @@ def publish(
         )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def place(version: Path, to: Path) -> None:
+    """Where it stands whole already it stays, since its name is its content, and becomes the newest again. One that
+    lost files goes: into the work folder beside the new one."""
+    if to.exists() and not _stands(to):
+        os.rename(to, version.with_name(f"damaged-{uuid.uuid4().hex}"))
+    try:
+        os.rename(version, to)
+    except OSError:
+        if not _stands(to):
+            raise
+        os.utime(to / "manifest.json")
+
+
+def _stands(version: Path) -> bool:
+    """By the sizes of its files."""
+    try:
+        files = orjson.loads((version / "manifest.json").read_bytes())["files"]
+        return all((version / name).stat().st_size == entry["size"] for name, entry in files.items())
+    except (OSError, ValueError, LookupError):
+        return False
 
 
 def _write(

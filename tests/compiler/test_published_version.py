@@ -126,6 +126,17 @@ def test_publishing_again_leaves_the_version_alone(compiled: Any, mixed: list[An
     assert [p.name for p in first.path.parent.iterdir()] == [first.version]
 
 
+@pytest.mark.parametrize("lost", ["canonical/search_agent-00000.parquet", "manifest.json", "README.md"])
+def test_publishing_again_mends_a_version_that_lost_files(compiled: Any, mixed: list[Any], lost: str) -> None:
+    before = compiled(*mixed)
+    whole = contents(before.path)
+    (before.path / lost).unlink()
+    (before.path / "drops.jsonl").write_bytes(b"")
+    assert compiled(*mixed).path == before.path
+    assert contents(before.path) == whole
+    assert [path.name for path in before.path.parent.iterdir()] == [before.version]
+
+
 def test_the_accounts_close_and_drops_are_listed(compiled: Any, mixed: list[Any], world: Any) -> None:
     oracle = world.sql("q2")
     oracle = oracle.model_copy(update={"trajectory": oracle.trajectory.model_copy(update={"model": "oracle"})})
