@@ -65,7 +65,7 @@ def card(
         "",
         "| licence | pieces |",
         "|---|---:|",
-        *(f"| {licence} | {n:,} |" for licence, n in statistics["licences"].items()),
+        *(f"| {_cell(licence)} | {n:,} |" for licence, n in statistics["licences"].items()),
         "",
         "## Where the trajectories went",
         "",
@@ -82,6 +82,11 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(words: str) -> str:
+    """As sources say it, in one cell of a table."""
+    return " ".join(words.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _divided(sides: Mapping[str, Side]) -> list[str]:

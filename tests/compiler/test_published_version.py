@@ -137,6 +137,13 @@ def test_publishing_again_mends_a_version_that_lost_files(compiled: Any, mixed: 
     assert [path.name for path in before.path.parent.iterdir()] == [before.version]
 
 
+def test_a_licence_stands_in_one_cell_of_the_card_whatever_it_says(compiled: Any, world: Any) -> None:
+    page = world.document("orrin", "Lit in spring 1872.").model_copy(update={"licence": "CC BY\n4.0 | <b>by</b>"})
+    published = compiled(world.search(opened=[], listed=[], extra=[world.step(page)]))
+    card = (published.path / "README.md").read_text()
+    assert "| licence | pieces |\n|---|---:|\n| CC BY 4.0 \\| &lt;b>by&lt;/b> | 1 |\n" in card
+
+
 def test_the_accounts_close_and_drops_are_listed(compiled: Any, mixed: list[Any], world: Any) -> None:
     oracle = world.sql("q2")
     oracle = oracle.model_copy(update={"trajectory": oracle.trajectory.model_copy(update={"model": "oracle"})})
