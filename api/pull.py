@@ -13,6 +13,8 @@ from typing import Any
 from api.client import Client, ServiceError
 
 CHUNK = 1 << 20
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Of which a path can be made."""
 
 
 class PullError(ServiceError):
@@ -40,6 +42,9 @@ def pull(
     `ServiceError`; `PullError` for a checksum that differs, a path that leaves the folder, or a folder of that name
     that holds something else.
     """
+    for word in (name, version):
+        if not _WORD.fullmatch(word):
+            raise PullError(f"{word!r} names no dataset and no version: they have letters, digits, '.', '_' and '-'")
     found = client.get(f"/v1/datasets/{name}/versions/{version}")
     version = named(found, version)
     folder = (out or Path(name) / version).absolute()

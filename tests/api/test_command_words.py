@@ -218,6 +218,12 @@ def test_a_command_without_the_key_names_the_setting_that_holds_it(
         assert said("runs", "list", "--url", url) == (1, words)
 
 
+@pytest.mark.parametrize("named", [("../x",), ("a/b",), ("a?b",), ("",), ("d", "--version", "..")])
+def test_a_dataset_that_could_be_none_is_named_as_it_was_typed(named: tuple[str, ...]) -> None:
+    words = f"trajc: {named[-1]!r} names no dataset and no version: they have letters, digits, '.', '_' and '-'\n"
+    assert said("pull", *named) == (1, words)
+
+
 def test_a_run_that_was_cancelled_meanwhile_does_not_end_well(capsys: pytest.CaptureFixture[str]) -> None:
     accounts = Accounts(submitted=3, succeeded=1, cancelled=2).as_dict()
     with pytest.raises(typer.Exit) as ended:
