@@ -216,4 +216,7 @@ def tokens(folder: Path, config: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was done is kept in .trajc, and `make demo` begins anew")
