@@ -69,7 +69,7 @@ class Pool:
         self._stranded: deque[tuple[float, asyncio.Future[Member]]] = deque()
         self._http = http
         self._answered = False
-        """Whether anybody ever did."""
+        """Whether anybody ever did, as an endpoint does: a web page is no answer."""
         self._cold_since: float | None = None
         self._reader: asyncio.Task[None] | None = None
         for endpoint in endpoints:
@@ -181,7 +181,7 @@ class Pool:
         if trouble.after is not None:  # a server may ask for a day, or write milliseconds
             trouble.after = min(trouble.after, self._backoff.longest_after)
         member.troubled(trouble, began, now)
-        if trouble.kind not in ("connection", "timeout"):
+        if trouble.kind not in ("connection", "timeout", "garbled"):
             self._answered = True
         if not self._answered and self._is_cold(now) and not self._elsewhere(member, now):
             return self._nobody()

@@ -158,6 +158,19 @@ async def test_a_dead_endpoint_that_never_answered_is_given_up_quickly() -> None
     assert set(heard) == {DEAD}
 
 
+async def test_a_web_page_in_the_place_of_a_model_is_given_up_as_quickly(serve: Any) -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<html>welcome</html>", content_type="text/html")
+
+    server = await serve(page)
+    policy = Policy(cold=0.3, patience=60, breaker=Breaker(threshold=2, cooldown=30))
+    async with Transport() as http, pool_of(http, server, policy=policy) as pool, asyncio.timeout(5):
+        with pytest.raises(
+            ModelError, match=r"no endpoint of m answers \(.* bytes that are not JSON\); start it, or name"
+        ):
+            await pool.complete(talk(), {})
+
+
 async def test_an_endpoint_that_answered_before_is_waited_for_while_it_restarts(serve: Any) -> None:
     server = await serve(answering(), refusing(503), refusing(503), refusing(503), answering("back"))
     policy = Policy(cold=0.01, patience=60, breaker=Breaker(threshold=2, cooldown=0.1))
