@@ -38,6 +38,8 @@ def show_run(client: Client, id: str, as_json: bool) -> None:
         write(f"{failure}: {run['accounts']['failed'][failure]}")
         for rollout in rollouts:
             write(f"  {rollout['id']} {rollout['task_id']}: {cut(rollout['error'], 300)}")
+        if more := run["accounts"]["failed"][failure] - len(rollouts):
+            write(f"  ... and {more} more: {client.url}/rollouts?run={id}&failure={failure}")
 
 
 def show_compilation(client: Client, id: str, as_json: bool) -> None:
