@@ -180,7 +180,8 @@ def docker_engine(settings: Settings) -> Finding:
             "install and start Docker (`apt install docker.io`), or choose bubblewrap (docs/swe.md); the "
             "search and sql environments do without"
         )
-        return Finding("sandbox", "missing", f"no Docker engine answers ({type(e).__name__}): no SWE rollouts", way_out)
+        words = f"no Docker engine answers at {swe_settings(settings).docker_url} ({type(e).__name__}): no SWE rollouts"
+        return Finding("sandbox", "missing", words, way_out)
     return Finding("sandbox", "ok", f"Docker engine, version {version}")
 
 
@@ -235,7 +236,8 @@ def base_image(settings: Settings) -> Finding:
 
     chosen = swe_settings(settings)
     if chosen.sandbox != "docker":
-        return Finding("base image", "unused", f"{chosen.sandbox} shows the root file system {chosen.rootfs}")
+        shows = f"the root file system {chosen.rootfs}" if chosen.rootfs else "a root file system, and none is named"
+        return Finding("base image", "unused", f"{chosen.sandbox} shows {shows}")
     image = chosen.image
     try:
         with docker_client(settings) as client:

@@ -50,8 +50,9 @@ class BubblewrapSandboxes:
         if program is None:
             raise SandboxError("bubblewrap is not installed (`apt-get install bubblewrap`)")
         if self._rootfs is None or not (self._rootfs / "usr" / "bin").is_dir():
+            wrong = f"{self._rootfs} is none" if self._rootfs else "none is named"
             raise SandboxError(
-                f"bubblewrap needs a root file system and {self._rootfs} is none; unpack one (debootstrap, or an "
+                f"bubblewrap needs a root file system and {wrong}; unpack one (debootstrap, or an "
                 "exported container) and name its folder in the setting `rootfs`"
             )
         spec.refuse_unless(self.enforces)

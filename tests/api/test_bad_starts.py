@@ -11,10 +11,20 @@ from threading import Thread
 
 import pytest
 
-from api.doctor import ENDPOINT, Finding, database, environments, model_endpoint, names_of_settings
+from api.doctor import (
+    ENDPOINT,
+    Finding,
+    base_image,
+    database,
+    environments,
+    model_endpoint,
+    names_of_settings,
+    sandbox,
+)
 from api.endpoints import check_model
 from api.service import NotOpen, open_service
 from api.settings import Settings, SettingsError, read_settings
+from envs.swe.engine.words import NO_ENGINE
 from rollout.reply import failure
 
 
@@ -161,6 +171,16 @@ async def test_a_base_url_without_v1_and_a_missing_key_are_told_apart(answering:
     ]
     assert str(failure(404, "Not Found", bare)) == f"{bare} answered 404: Not Found (a base URL ends in /v1)"
     assert str(failure(404, "no model m", f"{bare}/v1")) == f"{bare}/v1 answered 404: no model m"
+
+
+def test_an_engine_or_a_root_file_system_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/engine.sock"
+    words = f"no Docker engine answers at {url} (DockerException): no SWE rollouts"
+    assert sandbox(Settings(environments={"swe": {"docker_url": url}})).words == words
+    assert "DOCKER_HOST, or `docker_url` in the swe settings" in NO_ENGINE
+    bare = Settings(environments={"swe": {"sandbox": "bubblewrap"}})
+    assert base_image(bare).words == "bubblewrap shows a root file system, and none is named"
+    assert "None" not in sandbox(bare).words
 
 
 def test_doctor_names_a_setting_that_is_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import aiohttp
 from envs.errors import SandboxError
 
 NO_ENGINE = (
-    "no Docker engine answers; start it (`systemctl start docker`, or `dockerd`), or name another one's address in "
-    "the settings"
+    "no Docker engine answers; start it (`systemctl start docker`, or `dockerd`), or name another one's address "
+    "(DOCKER_HOST, or `docker_url` in the swe settings)"
 )
 NOT_CONNECTED = 900
 
