@@ -110,7 +110,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store.open(settings.database, blobs, fsync=settings.fsync))
-        except (sa.exc.SQLAlchemyError, OSError, NewerDatabase, ImportError, ValueError) as e:
+        except (sa.exc.SQLAlchemyError, OSError, NewerDatabase) as e:
             raise NotOpen(_unopened(settings, e)) from None
         yield Service(settings, store, blobs)
 
@@ -125,6 +125,4 @@ def _unopened(settings: Settings, error: Exception) -> str:
     mine = settings.database_url is None
     which = f"the database in {settings.home}" if mine else "the database of TRAJC_DATABASE_URL"
     way_out = "; set TRAJC_HOME to a folder that you may write" if mine else "; start it, or unset it to use SQLite"
-    if isinstance(error, ValueError) and not isinstance(error, sa.exc.SQLAlchemyError):
-        words = "its port is no number"  # and may be a password in the wrong place
     return f"{which} cannot be opened: {words}{'' if isinstance(error, NewerDatabase) else way_out}"

@@ -70,16 +70,28 @@ class Conflict(ValueError):
     """The thing stands in a state that does not allow this; the words say which."""
 
 
-def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
-    """`url` is a SQLAlchemy URL or the path of a SQLite file. With `fsync`, SQLite commits survive loss of power.
-
-    Raises `sqlalchemy.exc.ArgumentError` for a database of another kind than SQLite or PostgreSQL.
-    """
-    at = sa.make_url(f"sqlite:///{url}" if isinstance(url, Path) else url)
+def _read(url: str) -> sa.URL:
+    try:
+        at = sa.make_url(url)
+    except ValueError:
+        raise sa.exc.ArgumentError("its port is no number") from None  # and may be a password in the wrong place
     if at.drivername in ("postgresql", "postgres"):
         at = at.set(drivername="postgresql+psycopg")
     if (kind := at.get_backend_name()) not in ("sqlite", "postgresql"):
         raise sa.exc.ArgumentError(f"a database is sqlite:///PATH or postgresql://USER@HOST/NAME, not {kind}")
+    try:
+        at.get_dialect().import_dbapi()
+    except ImportError as e:
+        raise sa.exc.ArgumentError(str(e)) from None
+    return at
+
+
+def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
+    """`url` is a SQLAlchemy URL or the path of a SQLite file. With `fsync`, SQLite commits survive loss of power.
+
+    Raises `sqlalchemy.exc.ArgumentError` for a URL that cannot be read, or of another kind than SQLite or PostgreSQL.
+    """
+    at = _read(f"sqlite:///{url}" if isinstance(url, Path) else url)
     common: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,

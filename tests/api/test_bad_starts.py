@@ -223,13 +223,16 @@ def test_an_environment_with_wrong_settings_is_one_line_in_the_log(
     ("url", "words"),
     [
         ("postgresql://u@h:hunter2/db", "its port is no number"),
-        ("mysql://u:hunter2@h/db", "No module named 'MySQLdb'"),
+        ("postgresql+pg8000://u:hunter2@h/db", "No module named 'pg8000'"),
+        ("mysql://u:hunter2@h/db", "a database is sqlite:///PATH or postgresql://USER@HOST/NAME, not mysql"),
     ],
 )
 def test_a_database_url_that_cannot_be_read_is_named_without_its_password_and_without_a_traceback(
     tmp_path: Path, url: str, words: str
 ) -> None:
-    with pytest.raises(NotOpen) as raised, open_service(Settings(home=tmp_path, database_url=url)):
+    settings = Settings(home=tmp_path, database_url=url)
+    with pytest.raises(NotOpen) as raised, open_service(settings):
         pass
     way_out = "start it, or unset it to use SQLite"
     assert str(raised.value) == f"the database of TRAJC_DATABASE_URL cannot be opened: {words}; {way_out}"
+    assert database(settings).words == words
