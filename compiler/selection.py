@@ -225,7 +225,7 @@ def _bands(among: str, sketch: str, share: float) -> list[str]:
     return [band for band in bands if not band.endswith("f" * width)] or [f"{among} none"]
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=1024)  # enough for candidates that share one context; memory is not to grow with the dataset
 def _words(question: str) -> frozenset[str]:
     return frozenset(_WORD.findall(unicodedata.normalize("NFKC", question).lower()))
 
