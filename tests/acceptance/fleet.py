@@ -88,9 +88,12 @@ class Process:
 
     def halt_when(self, true: Callable[[], Any], what: str) -> None:
         """Stand it still, with all that is below it, at a moment at which something is so: whatever is done to it
-        next is done at that moment. It is looked at while it stands still, and let go on where it is not so."""
+        next is done at that moment. It is looked at once more while it stands still, and let go on where it is not so;
+        but not stopped before it is nearly so: what stands still most of the time loses its leases."""
 
         def so() -> bool:
+            if not true():
+                return False
             until(self._stands_still, f"{' '.join(self.command)} stands still", pause=0.005)
             if true():
                 return True

@@ -28,7 +28,7 @@ RECIPE = Recipe(formats=("messages",), split=Split())
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Fleet]:
-    with fleet(tmp_path, lease_seconds="4", poll_seconds="60", shutdown_seconds="2") as it:
+    with fleet(tmp_path, lease_seconds="12", poll_seconds="60", shutdown_seconds="2") as it:
         for process in (it.redis(), it.serve()):
             process.up()
         yield it

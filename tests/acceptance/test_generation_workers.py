@@ -40,7 +40,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("fleet")
-    with fleet(folder, lease_seconds="4", poll_seconds="3", shutdown_seconds="2") as it:
+    with fleet(folder, lease_seconds="12", poll_seconds="3", shutdown_seconds="2") as it:
         for process in (it.redis(), it.serve()):
             process.up()
         workers = [it.worker(kind, 2, kind) for kind in ("rollouts", "compile", "generation")]

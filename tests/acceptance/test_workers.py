@@ -95,7 +95,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("workers")
-    settings = {"lease_seconds": "4", "poll_seconds": "4", "shutdown_seconds": "2"}
+    settings = {"lease_seconds": "12", "poll_seconds": "4", "shutdown_seconds": "2"}
     with fleet(folder, **settings) as it, ExitStack() as stack:
         redis, serve = it.redis(), it.serve()
         redis.up()

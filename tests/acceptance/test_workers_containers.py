@@ -23,7 +23,7 @@ ROLLOUTS = 3
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Fleet]:
-    with fleet(tmp_path, lease_seconds="6", poll_seconds="4", shutdown_seconds="2") as it:
+    with fleet(tmp_path, lease_seconds="12", poll_seconds="4", shutdown_seconds="2") as it:
         for process in (it.redis(), it.serve()):
             process.up()
         yield it
