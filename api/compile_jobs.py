@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from api.base_urls import askable
+from api.compile_process import TRY_AGAIN
 from api.compile_steps import KIND, is_wanted
 from api.endpoints import urls_of
 from api.problems import Problem
@@ -30,7 +31,8 @@ from rollout.runs import Claim, Compilation
 STOP_SECONDS = 10.0
 """How long a compilation gets to end at its next trajectory before it is killed."""
 ATTEMPTS = 3
-"""A compilation whose process is killed this often (out of memory, most of the time) has failed."""
+"""A compilation whose process is killed this often (out of memory, most of the time), or finds its database away, has
+failed."""
 
 
 def check_asked(settings: Settings, recipe: Recipe, entries: Iterable[EndpointEntry]) -> None:
@@ -99,7 +101,7 @@ async def compile_claim(service: Service, claim: Claim) -> Outcome:
     if code == 0:
         return Done(result=told_of(claim))
     words = f"its process ended with {code}; the service's log says more"
-    final = code > 0 or claim.attempt >= ATTEMPTS
+    final = (code > 0 and code != TRY_AGAIN) or claim.attempt >= ATTEMPTS
     if final:
         await asyncio.to_thread(fail_compilation, service, claim, words)
     return Broken("environment_error", words, permanent=final)

@@ -1,14 +1,16 @@
 """`python -m api.compile_process`: take one step of a compilation, or estimate one, named by a line of JSON on stdin.
 
-Exits 0 once the step is taken, or the compilation stands as failed or cancelled, and dies with the process that
-started it. An estimate is written to stdout.
+Exits 0 once the step is taken, or the compilation stands as failed or cancelled, and with `TRY_AGAIN` where the
+database did not do its part; dies with the process that started it. An estimate is written to stdout.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.compile_ahead import prepare
 from api.compile_steps import Step, take_step
@@ -18,9 +20,11 @@ from api.lifeline import end_with
 from compiler.errors import CompileError
 from compiler.recipe import parse_recipe
 from rollout.blobs import FolderBlobs
+from rollout.database import stays
 from rollout.store import Store
 
 log = logging.getLogger(__name__)
+TRY_AGAIN = os.EX_TEMPFAIL
 
 
 def main() -> None:
@@ -28,8 +32,8 @@ def main() -> None:
     end_with(sys.stdin.fileno())
     home, payload, scorers = Path(order["home"]), order["payload"], order["scorers"]
     blobs, datasets = FolderBlobs(home / "blobs"), home / "datasets"
-    with Store.open(order["database"], blobs) as store:
-        try:
+    try:
+        with Store.open(order["database"], blobs) as store:
             if "estimate" in payload:
                 found = estimate(store, blobs, datasets, parse_recipe(payload["estimate"]), scorers)
                 sys.stdout.buffer.write(orjson.dumps(found.model_dump()))
@@ -38,10 +42,15 @@ def main() -> None:
                 take_step(store, blobs, datasets, step, scorers=scorers, alone=order["alone"])
             else:
                 prepare(store, blobs, datasets, payload, scorers=scorers)
-        except CompileError as e:  # of an estimate: a compilation's is in the store
-            sys.exit(str(e))
-        except Interrupted as e:
-            log.warning("%s: %s", payload, e)
+    except CompileError as e:  # of an estimate: a compilation's is in the store
+        sys.exit(str(e))
+    except Interrupted as e:
+        log.warning("%s: %s", payload, e)
+    except SQLAlchemyError as e:
+        if stays(e):
+            raise
+        log.error("%s: the database did not do its part: %s", payload, e)
+        sys.exit(TRY_AGAIN)
 
 
 if __name__ == "__main__":

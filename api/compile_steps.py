@@ -33,7 +33,7 @@ from compiler.siblings import Siblings, gather, wants_siblings
 from compiler.work import SHARD, Plan, compilation_folder, remove_ended
 from envs.frozen import Frozen
 from rollout.blobs import FolderBlobs
-from rollout.database import Conflict, NotFound
+from rollout.database import Conflict, NotFound, stays
 from rollout.runs import JobKind
 from rollout.store import Store
 
@@ -105,6 +105,8 @@ def take_step(
             shutil.rmtree(folder, ignore_errors=True)
         raise
     except Exception as e:  # a file that a recipe names and that is not here, a full disk: no fault of ours
+        if not stays(e):
+            raise
         if not is_wanted(store, told.id):  # cancelled, and its folder removed by another process
             raise Ended(str(e)) from None
         log.exception("compilation %s", told.id)

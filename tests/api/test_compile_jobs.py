@@ -1,10 +1,12 @@
 """Compilations as jobs: failed with words, picked up when forgotten, stopped without leaving anything."""
 
 import asyncio
+import dataclasses
 import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from api.compile_jobs import compile_claim, queue_compilation, requeue_forgotten
 from api.compile_steps import KIND, Step, take_step, words_of
@@ -13,6 +15,7 @@ from compiler.recipe import Decontamination, Recipe
 from compiler.work import compilation_folder
 from rollout.engine import Broken, Done
 from rollout.runs import Claim, RunSpec
+from tests.ports import free_port
 
 
 def claimed(service: Service) -> Claim:
@@ -120,6 +123,41 @@ async def test_a_compilation_that_is_stopped_leaves_nothing_but_what_the_next_at
     await compile_claim(service, claim)
     assert service.store.compilation(made.id).state == "succeeded"
     assert left() == known() != set()
+
+
+async def test_a_database_that_was_away_for_a_moment_does_not_fail_a_compilation(
+    service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = queue_compilation(service, Recipe(runs=(a_run(service),)), "d")
+    claim = claimed(service)
+    nobody = f"postgresql+psycopg://u:hidden@127.0.0.1:{free_port()}/d"
+    away = dataclasses.replace(service, settings=service.settings.model_copy(update={"database_url": nobody}))
+    assert await compile_claim(away, claim) == Broken(
+        "environment_error", "its process ended with 75; the service's log says more"
+    )
+    told = capfd.readouterr().err
+    assert "the database did not do its part" in told
+    assert "hidden" not in told
+    assert service.store.compilation(made.id).state == "queued"
+    assert await compile_claim(service, claim) == Done(result={"compilation": made.id})
+    assert service.store.compilation(made.id).state == "succeeded"
+
+
+def test_a_database_that_goes_away_while_a_step_is_taken_leaves_it_to_another_attempt(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = queue_compilation(service, Recipe(runs=(a_run(service),)), "d").id
+
+    def away(*_: object, **__: object) -> None:
+        raise sa.exc.OperationalError("UPDATE", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(service.store, "publish", away)
+    with pytest.raises(sa.exc.OperationalError):
+        take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
+    assert service.store.compilation(id).state == "running"
+    monkeypatch.undo()
+    take_step(service.store, service.blobs, service.settings.datasets, Step(compilation=id), alone=True)
+    assert service.store.compilation(id).state == "succeeded"
 
 
 def test_a_file_that_a_recipe_names_and_that_is_not_here_is_no_fault_of_trajc(service: Service) -> None:
