@@ -32,5 +32,6 @@ async def embedded(service: Service) -> AsyncIterator[None]:
         if not settings.serve_works:
             concurrency = {}
     await asyncio.to_thread(requeue_forgotten, service)
+    await asyncio.to_thread(service.blobs.remove_unfinished)
     async with at_work(service, concurrency), beside(works):
         yield

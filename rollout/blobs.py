@@ -4,9 +4,11 @@ A file appears under its name only when it is whole (temporary file, then rename
 half a blob, and two writers of the same bytes cannot hurt each other.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +70,16 @@ class FolderBlobs:
         except FileNotFoundError:
             raise BlobMissing(hash) from None
 
+    def remove_unfinished(self) -> int:
+        """Remove what killed writers left a day ago or earlier: nobody writes for so long. Returns how many."""
+        removed = 0
+        for path in self.root.glob(f"{_PUT}*"):
+            with contextlib.suppress(FileNotFoundError):  # its writer, or another process that tidies
+                if time.time() - path.stat().st_mtime > _DAY:
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def _path(self, hash: str) -> Path:
         if len(hash) != 64 or not set(hash) <= _HEX:
             raise BlobMissing(hash)  # never a path made of something else than a hash
@@ -75,7 +87,7 @@ class FolderBlobs:
 
     def _write(self, path: Path, packed: bytes) -> None:
         """By way of a new file in `root`: a file system may take a hundred times as long for one in a new folder."""
-        new = self.root / f".put-{secrets.token_hex(8)}"
+        new = self.root / f"{_PUT}{secrets.token_hex(8)}"
         try:
             handle = os.open(new, _NEW, 0o644)
         except FileNotFoundError:
@@ -118,6 +130,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+_PUT = ".put-"
+_DAY = 86400.0
 _HEX = frozenset("0123456789abcdef")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _MEND = "delete the file and store the bytes again, or restore it from a backup"

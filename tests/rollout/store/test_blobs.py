@@ -1,7 +1,9 @@
 """Blobs in a folder: stored once, read back exactly, and never silently wrong."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,15 @@ def test_many_processes_put_the_same_bytes_at_once(store: FolderBlobs) -> None:
     assert sorted(store.hashes()) == sorted(blob_of(each).hash for each in data)
     assert [store.get(blob_of(each).hash) for each in data] == data
     assert list(store.root.rglob(".put-*")) == []
+
+
+def test_what_a_killed_writer_left_is_removed_once_nobody_can_be_at_it(store: FolderBlobs) -> None:
+    assert store.remove_unfinished() == 0
+    kept = store.put(b"kept")
+    old, new = (store.root / f".put-{name}" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 100_000,) * 2)
+    os.utime(store.root / kept.hash[:2] / f"{kept.hash[2:]}.zst", (0, 0))
+    assert store.remove_unfinished() == 1
+    assert (old.exists(), new.exists(), store.get(kept.hash)) == (False, True, b"kept")
