@@ -91,7 +91,7 @@ def test_a_killed_service_pays_for_no_sample_twice(new_trajc: Callable[[], Any],
     """But for calls that were in flight, whose answers nobody was there to take."""
     trajc, file = new_trajc(), tmp_path / "taught.json"
     trajc("tasks", "index", "halvard", TASKS.parent / "documents")
-    settings = {"concurrency": str(IN_FLIGHT), "lease_seconds": "2"}
+    settings = {"concurrency": str(IN_FLIGHT), "lease_seconds": "8"}
     how = ("--env", "search", "--model", "oracle")
     taught = ("--wrong", WRONG, "--reasoning", "field", "--latency", 0.5)
     with trajc.oracle(TASKS) as solver, trajc.oracle(TASKS, *taught) as teacher:
