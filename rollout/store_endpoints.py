@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rollout.database import keepable
 from rollout.endpoints import FRESH_SECONDS, EndpointCalls, EndpointEntry, EndpointState, EndpointUse, uses
 from rollout.schema import STATES, endpoint_calls, endpoint_states, endpoints, jobs
 from rollout.store_part import StorePart
@@ -46,7 +47,7 @@ class Endpoints(StorePart):
             with self.write() as c:
                 now = self.now()
                 self.upsert(c, endpoint_calls, [_row(one, now) for one in calls])
-                self.upsert(c, endpoint_states, [asdict(one) | {"at": now} for one in states])
+                self.upsert(c, endpoint_states, [_told(one, now) for one in states])
                 old = endpoint_states.c.at < now - 60 * FRESH_SECONDS
                 c.execute(endpoint_states.delete().where(old))
         with self.read() as c:
@@ -71,9 +72,13 @@ def _calls(row: sa.Row[Any]) -> EndpointCalls:
 
 
 def _row(calls: EndpointCalls, now: float) -> dict[str, Any]:
-    values = asdict(calls) | {"at": now}
+    values = _told(calls, now)
     values["run_id"] = values.pop("run")
     return values
+
+
+def _told(one: EndpointCalls | EndpointState, now: float) -> dict[str, Any]:
+    return asdict(one) | {"at": now, "trouble": keepable(one.trouble)}  # the server's words
 
 
 def _renamed(row: sa.Row[Any]) -> dict[str, Any]:

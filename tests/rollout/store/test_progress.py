@@ -68,6 +68,16 @@ def test_a_run_whose_endpoints_are_all_dead_says_so_while_it_waits(store: Store,
     assert store.progress(run).reason == "model_error: no endpoint of parrot answers"
 
 
+def test_a_nul_in_a_servers_words_keeps_no_process_from_telling_and_hearing_of_endpoints(store: Store) -> None:
+    tally, words = Tally("here:1"), "http://a/v1 answered 500: \x00\x00"
+    tally.told("run_1", "parrot", "http://a/v1", Trouble("server", words))
+    state = EndpointState("http://a/v1", "here:1", "failing", 64, 0, 1, words, 0.0)
+    store.exchange(tally.worker, tally.changed(store.now()), [state], ())
+    (use,) = store.endpoint_uses("run_1")
+    shown = "http://a/v1 answered 500: \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    assert (use.failures, use.state, use.trouble) == (1, "failing", shown)
+
+
 def test_the_totals_of_all_runs_are_counted_together(store: Store, kit: Any, clock: Any) -> None:
     for n in (2, 3):
         store.create_run(kit.spec, kit.rows(n))
