@@ -29,6 +29,10 @@ _BOUND = re.compile(r"maximum context length is (\d+)")
 """Of the words of OpenAI's service, and of the vLLM releases that do not lower `max_tokens` by themselves."""
 
 
+_BROKEN_OFF = frozenset(("abort", "error"))
+"""Finish reasons of a reply that the server, and not the model, ended: what there is of it is nobody's answer."""
+
+
 class NoCompletion(Exception):
     """An answer of 200 holds an error in place of a completion; `status` is what it should have been."""
 
@@ -88,6 +92,9 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
         if isinstance(data, dict) and data.get("error"):
             raise NoCompletion(_status(data["error"]))
         raise Trouble("garbled", f"{endpoint} answered without a choice")
+    finish_reason = _text(choice.get("finish_reason"))
+    if finish_reason in _BROKEN_OFF:
+        raise Trouble("server", f"{endpoint} broke off its reply (finish reason {finish_reason})")
     message = _dict(choice.get("message"))
     content, reasoning = _texts(message.get("content", choice.get("text")))
     reasoning = message.get("reasoning") or message.get("reasoning_content") or reasoning
@@ -106,7 +113,7 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
         content=content,
         reasoning=reasoning,
         tool_calls=calls,
-        finish_reason=_text(choice.get("finish_reason")),
+        finish_reason=finish_reason,
         usage=_usage(data.get("usage")),
         raw=_raw(data, choice, body),
         recovered=recovered,

@@ -242,6 +242,14 @@ async def test_a_passing_fault_is_asked_again(serve: Any, fault: Any) -> None:
     assert server.seen[0][1] == server.seen[2][1]
 
 
+@pytest.mark.parametrize("reason", ["abort", "error"])
+async def test_a_reply_that_the_server_broke_off_is_no_answer_and_is_asked_for_again(serve: Any, reason: str) -> None:
+    half = {"choices": [{"message": {"content": "Answer: 4"}, "finish_reason": reason}]}
+    server = await serve(answer(half), answer(OK))
+    reply = await ask(server.base_url)
+    assert (reply.content, reply.finish_reason, reply.attempts) == ("hello", "stop", 2)
+
+
 async def test_a_lasting_fault_is_a_model_error_with_the_servers_words(serve: Any) -> None:
     server = await serve(answer({"error": {"message": "engine died", "type": "EngineDeadError"}}, 500))
     with pytest.raises(ModelError) as e:
