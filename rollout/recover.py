@@ -15,7 +15,7 @@ from typing import Any
 _HERMES = re.compile(r"<tool_call>\s*(?=\{)")
 _HERMES_END = re.compile(r"\s*(?:</tool_call>|\Z)")
 _XML = re.compile(
-    r"(?:<tool_call>\s*)?<function=(?P<name>[^>\s]+)\s*>(?P<body>(?:(?!<function=).)*?)</function>(?:\s*</tool_call>)?",
+    r"(?:<tool_call>\s*)?<function=(?P<name>[^<>\s]+)\s*>(?P<body>(?:(?!<function=).)*?)</function>(?:\s*</tool_call>)?",
     re.DOTALL,
 )
 _PARAMETER = re.compile(

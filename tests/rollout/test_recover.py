@@ -138,3 +138,8 @@ def test_xml_values_get_the_schemas_types(name: str, parameters: dict[str, str],
 )
 def test_reasoning_in_content_is_split_off(content: str, expected: tuple[str | None, str | None]) -> None:
     assert split_reasoning(content) == expected
+
+
+def test_a_reply_that_stutters_does_not_hold_up_the_process() -> None:
+    stuttered = "<function=" * 20_000
+    assert recover(stuttered, TOOLS) == (stuttered, ())
