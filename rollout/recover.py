@@ -54,12 +54,21 @@ def recover(content: str, tools: Sequence[dict[str, Any]]) -> tuple[str | None, 
     """
     if "<tool_call>" not in content and "<function=" not in content:
         return content, ()
-    found = tuple(sorted([*_hermes(content), *_xml(content, _properties(tools))], key=lambda f: f.start))
+    found = _outermost([*_hermes(content), *_xml(content, _properties(tools))])
     if not found:
         return content, ()
     edges = [0, *(edge for f in found for edge in (f.start, f.end)), len(content)]
     prose = "".join(content[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)).strip()
     return prose or None, found
+
+
+def _outermost(found: Sequence[Found]) -> tuple[Found, ...]:
+    """In order, without what stands inside another: a call that a call's arguments quote is text."""
+    kept: list[Found] = []
+    for one in sorted(found, key=lambda f: f.start):
+        if not kept or one.start >= kept[-1].end:
+            kept.append(one)
+    return tuple(kept)
 
 
 def _hermes(content: str) -> list[Found]:

@@ -140,6 +140,14 @@ def test_reasoning_in_content_is_split_off(content: str, expected: tuple[str | N
     assert split_reasoning(content) == expected
 
 
+def test_a_call_that_another_call_quotes_is_not_made() -> None:
+    quoted_xml = "<function=edit><parameter=force>true</parameter></function>"
+    hermes = json.dumps({"name": "edit", "arguments": {"text": f"echo '{quoted_xml}'"}})
+    assert found(f"<tool_call>{hermes}</tool_call> so.") == ("so.", [("edit", {"text": f"echo '{quoted_xml}'"})])
+    xml = f"<function=edit>\n<parameter=text>\nSay {HERMES}.\n</parameter>\n</function>"
+    assert found(f"{xml} so.") == ("so.", [("edit", {"text": f"Say {HERMES}."})])
+
+
 def test_a_reply_that_stutters_does_not_hold_up_the_process() -> None:
     stuttered = "<function=" * 20_000
     assert recover(stuttered, TOOLS) == (stuttered, ())
