@@ -83,6 +83,8 @@ class Member:
         self.in_flight -= 1
         if self.left_behind and self.breaker.opened is not None and began <= self.breaker.opened:
             self.left_behind -= 1
+        # One that had its slot before the breaker opened may have begun just after.
+        self.left_behind = min(self.left_behind, self.in_flight)
         self.endpoint.gate.leave()
 
     def change(self, endpoint: Endpoint, client: ChatClient) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -41,6 +42,16 @@ def held(content: str, until: asyncio.Event | None = None) -> Any:
 
 
 hang = held("")
+
+
+def broken_off(when: asyncio.Event) -> Any:
+    async def handler(request: web.Request) -> web.Response:
+        await when.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    return handler
 
 
 def refusing(status: int, **headers: str) -> Any:
@@ -358,3 +369,23 @@ async def test_one_call_alone_tries_an_endpoint_that_failed(serve: Any) -> None:
         assert {(await one).content for one in (*others, *more)} == {"hi"}
         hung.cancel()
         await asyncio.wait([hung])
+
+
+async def test_a_call_cancelled_just_as_its_endpoint_failed_does_not_shut_that_out_for_good(
+    serve: Any,
+) -> None:
+    """Its slot came free by a failure of the very moment in which others opened the breaker."""
+    now = asyncio.Event()
+    server = await serve(*[broken_off(now)] * 3, hang, answering())
+    policy = replace(POLICY, cold=2.0)
+    async with Transport() as http, pool_of(http, server, policy=policy, slots=3, backoff=Backoff(attempts=1)) as pool:
+        first = [asyncio.create_task(pool.complete(talk(f"r{i}"), {})) for i in range(3)]
+        await asked(server, 3)
+        late = asyncio.create_task(pool.complete(talk("late"), {}))
+        await asyncio.sleep(0.05)
+        now.set()
+        await asyncio.gather(*first, return_exceptions=True)
+        await asked(server, 4)
+        late.cancel()
+        await asyncio.wait([late])
+        assert (await pool.complete(talk("next"), {})).content == "hi"
