@@ -38,11 +38,11 @@ find . -type d \\( -name __pycache__ -o -name .pytest_cache \\) -prune -exec rm 
 rm -rf .git /tmp/.tracked
 """
 """Compiled modules and notes of test runs tell of tests and sources that are not there any more."""
-BASE_FILES = "var"
+BASE_FILES = "var/lib"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (
     "echo ready; tar --extract --read-full-records --no-same-owner --preserve-permissions --directory / --file - "
-    '"$0" 2>&1 && echo unpacked'
+    '--anchored "$0" 2>&1 && echo unpacked'
 )
 """It waits as a `tar` that was started already; the archive's own end ends it."""
 

@@ -105,3 +105,19 @@ async def test_a_repository_that_was_not_the_expected_one_is_never_handed_over(s
     finally:
         await pool.close()
     assert await left(SERVICE) == 0
+
+
+async def test_a_repository_s_own_folder_called_var_is_handed_over_too(shaped: SandboxSpec) -> None:
+    files = {f"{folder}a.py": File(b"a = 1\n") for folder in ("", "var/", "pkg/var/", "pkg/var/lib/", "var/lib/trajc/")}
+    wanted = replace(shaped, seed=seed(files, "/testbed", 1000))
+    pool = WarmPool(DockerSandboxes(), 1)
+    try:
+        for _ in range(2):
+            box = await pool.start(wanted)
+            assert (
+                await box.run("git status --short; git ls-files | wc -l; cat $(git ls-files) | wc -l", 10)
+            ).data == (b"5\n5\n")
+            await box.close()
+            await pool.ready()
+    finally:
+        await pool.close()
