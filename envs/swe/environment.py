@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -78,8 +79,6 @@ class SweEnvironment:
         for path, entry in tree.files.items():
             if not self._site.blobs.has(entry.blob):
                 raise TaskError(f"world.tree: the bytes of {path} (blob {entry.blob}) are not stored")
-        if not world.workdir.startswith("/") or world.workdir == "/":
-            raise TaskError(f"world.workdir: {world.workdir!r} must be an absolute path below /")
         if reference is not None:
             parsed = parse_reference(reference)
             for path, blob in parsed.hidden_tests.items():
@@ -198,9 +197,13 @@ class SweEnvironment:
 def parse_world(task: Task) -> SweWorld:
     """Raises `TaskError` naming the field."""
     try:
-        return SweWorld.model_validate(task.world)
+        world = SweWorld.model_validate(task.world)
     except ValidationError as e:
         raise TaskError(f"world.{_fault(e)}") from None
+    parts = PurePosixPath(world.workdir).parts
+    if not world.workdir.startswith("/") or len(parts) == 1 or ".." in parts or "\0" in world.workdir:
+        raise TaskError(f"world.workdir: {world.workdir!r} must be an absolute path below /")
+    return world
 
 
 def parse_reference(reference: Reference) -> SweReference:

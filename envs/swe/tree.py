@@ -60,6 +60,7 @@ def load_tree(hash: str, blobs: BlobStore) -> Tree:
     for path in tree.files:
         if not safe_path(path):
             raise TaskError(f"world.tree: {path!r} is no path inside of the repository")
+    refuse_below(tree.files, tree.files)
     return tree
 
 
@@ -75,9 +76,22 @@ def load_files(tree: Tree, blobs: BlobStore) -> dict[str, File]:
 
 
 def safe_path(path: str) -> bool:
-    """Whether a path names something inside of a repository and outside of its version control."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and parts[0] != ".git" and "\0" not in path
+    """Whether a path names something inside of a repository and outside of its version control, in one way only."""
+    pure = PurePosixPath(path)
+    parts = pure.parts
+    inside = bool(parts) and not pure.is_absolute() and ".." not in parts and parts[0] != ".git"
+    return inside and str(pure) == path and "\0" not in path
+
+
+def refuse_below(those: Collection[str], paths: Collection[str]) -> None:
+    """Raises `TaskError` where a path lies below one of `those`, links above all: it would be written to wherever
+    the link leads."""
+    for path in paths:
+        at = path.rfind("/")
+        while at > 0:
+            if path[:at] in those:
+                raise TaskError(f"world.tree: {path} lies below {path[:at]}, which is no folder")
+            at = path.rfind("/", 0, at)
 
 
 def media(data: bytes) -> tuple[str, str | None]:
@@ -98,8 +112,10 @@ def seed(
 ) -> bytes:
     """A tar archive to unpack at /: the repository in `workdir` as one commit without history, and root's own copy
     of that commit, which patches are measured against. `over` replaces or adds files after the commit. `locked` files
-    belong to somebody else, in folders where others may add files and not take these away.
+    belong to somebody else, in folders where others may add files and not take these away. Raises `TaskError`.
     """
+    everything = {**files, **(over or {})}
+    refuse_below({path for path, file in everything.items() if file.mode == "120000"}, everything)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         writer = _Writer(tar)
@@ -113,7 +129,7 @@ def seed(
         writer.folder(top, user_id)
         for path, data in agent_repository(files).items():
             writer.add(f"{top}/.git/{path}", File(data, "100644"), user_id)
-        for path, file in {**files, **(over or {})}.items():
+        for path, file in everything.items():
             writer.add(f"{top}/{path}", file, other if path in locked else user_id)
     return out.getvalue()
 

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from envs.blobs import MemoryBlobs
+from envs.environment import Site
+from envs.errors import TaskError
 from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.owner import this_process
+from envs.swe.environment import SweEnvironment
 from envs.swe.sandbox import Output, Sandbox, Sandboxes, SandboxSpec
+from envs.task import Reference, Task
 from tests.envs.swe.conftest import rootfs
 
 
@@ -201,3 +206,15 @@ async def test_a_function_that_is_called_like_a_word_of_ours_takes_no_command(
         await box.run(f"{name}() {{ echo taken; }}", 5)
     assert (await box.run("A=1; echo here", 5)).data == b"here\n"
     assert (await box.run("echo $A; false", 5)).code == 1
+
+
+@pytest.mark.needs("bubblewrap")
+def test_a_workdir_that_leads_out_is_no_folder_of_the_host(
+    tmp_path: Path, blobs: MemoryBlobs, pair: tuple[Task, Reference]
+) -> None:
+    owner = tmp_path.stat().st_uid
+    task = pair[0].model_copy(update={"world": {**pair[0].world, "workdir": f"/x{'/..' * 12}{tmp_path}"}})
+    world = SweEnvironment(Site(tmp_path, blobs, {"sandbox": "bubblewrap", "rootfs": str(rootfs())}))
+    with pytest.raises(TaskError, match="must be an absolute path below /"):
+        asyncio.run(world.start(task, {}))
+    assert (tmp_path.stat().st_uid, (tmp_path / ".git").exists()) == (owner, False)

@@ -125,6 +125,7 @@ def test_a_task_that_could_not_run_is_refused_naming_the_field(
         (changed(tree="short"), "world.tree: String should have at least 64"),
         (changed(repository=""), "world.repository: "),
         (changed(workdir="here"), "world.workdir: 'here' must be an absolute path"),
+        (changed(workdir="/x/../../etc"), "world.workdir: '/x/../../etc' must be an absolute path"),
         (changed(tree=blobs.put(b"no tree").hash), "is no tree"),
         (changed(tree=blobs.put(b'{"files":{"../x":{"blob":"a","size":1}}}').hash), "'../x' is no path inside"),
         (changed(tree=blobs.put(b'{"files":{"x":{"blob":"a","size":1}}}').hash), "the bytes of x .* are not stored"),

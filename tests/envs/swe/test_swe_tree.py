@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from envs.blobs import MemoryBlobs
+from envs.errors import TaskError
 from envs.swe.gitdir import File, agent_repository, base_repository
 from envs.swe.tree import files_of_folder, load_files, load_tree, safe_path, seed, store_tree
 
@@ -86,7 +87,7 @@ def test_what_is_put_over_the_tree_is_not_in_the_commit() -> None:
     assert base_repository({"a.py": File(b"a")})["index"].count(b"tests/t.py") == 0
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ".git/config", "", "a\0b"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ".git/config", "", "a\0b", "./a", "a//b", "a/"])
 def test_paths_outside_of_the_repository_are_known(path: str) -> None:
     assert not safe_path(path)
 
@@ -94,3 +95,13 @@ def test_paths_outside_of_the_repository_are_known(path: str) -> None:
 @pytest.mark.parametrize("path", ["a", "a/b", ".github/x", "a..b", "...", ".gitignore"])
 def test_paths_inside_are_let_through(path: str) -> None:
     assert safe_path(path)
+
+
+def test_no_file_is_written_through_a_link_of_its_own_tree(tmp_path: Path) -> None:
+    links = {"a": File(str(tmp_path).encode(), "120000")}
+    for files, over in (({**links, "a/b/c": File(b"")}, {}), (links, {"a/b/c": File(b"")})):
+        with pytest.raises(TaskError, match="a/b/c lies below a, which is no folder"):
+            seed(files, "/testbed", 1000, over)
+    blobs = MemoryBlobs()
+    with pytest.raises(TaskError, match="a/b lies below a, which is no folder"):
+        load_tree(store_tree({"a/b": File(b""), "a": File(b"")}, blobs), blobs)
