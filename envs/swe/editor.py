@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from envs.swe.tools import EditorArguments
 
@@ -66,7 +67,7 @@ def replaced(text: str, arguments: EditorArguments) -> tuple[str, str]:
             f"old_str does not stand in {arguments.path} as given; it must match exactly, spaces and line ends too"
         )
     if count > 1:
-        at = [str(n) for n in _line_numbers(text, old)][:10]
+        at = [str(n) for n in islice(_line_numbers(text, old), 10)]
         raise EditRefused(f"old_str stands {count} times (lines {', '.join(at)}); add lines around it until it is one")
     if old == new:
         raise EditRefused("old_str and new_str are the same")
@@ -94,10 +95,8 @@ def _around(text: str, line: int, height: int) -> str:
     return numbered("\n".join(lines[first : line + height + 1 + CONTEXT_LINES]), first + 1)
 
 
-def _line_numbers(text: str, old: str) -> list[int]:
-    numbers = []
+def _line_numbers(text: str, old: str) -> Iterator[int]:
     at = text.find(old)
     while at >= 0:
-        numbers.append(text.count("\n", 0, at) + 1)
+        yield text.count("\n", 0, at) + 1
         at = text.find(old, at + 1)
-    return numbers

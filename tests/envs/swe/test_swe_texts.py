@@ -30,6 +30,11 @@ def test_a_replacement_must_match_once_and_the_refusal_says_where() -> None:
             replaced(text, arguments)
 
 
+def test_a_replacement_that_fits_a_million_times_is_refused_at_once() -> None:
+    with pytest.raises(EditRefused, match=r"stands 2097152 times \(lines 1, 1, 2, 2, 3, 3, 4, 4, 5, 5\)"):
+        replaced("  \n" * (1 << 20), edit("str_replace", old_str=" ", new_str=""))
+
+
 def test_an_insertion_goes_after_the_line() -> None:
     assert inserted("a\nb\n", edit("insert", insert_line=0, new_str="x"))[0] == "x\na\nb\n"
     assert inserted("a\nb\n", edit("insert", insert_line=1, new_str="x\ny\n"))[0] == "a\nx\ny\nb\n"
