@@ -5,10 +5,12 @@ It claims; `looked.py` checks each claim against what the command really showed.
 
 import re
 import shlex
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import normpath
 
-HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(.*?)^\s*\2\s*$", re.DOTALL | re.MULTILINE)
+HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1")
 PATH = re.compile(r"[\w@%+./-]+")
 OPERATORS = frozenset((";", "&", "&&", "||", "|", "|&", "(", ")", "\n", ";;", "{", "}", "do", "done", "then", "fi"))
 PREFIXES = frozenset(("sudo", "time", "env", "command", "builtin", "nice", "timeout", "exec", "xargs", "then", "else"))
@@ -20,6 +22,12 @@ SOME = frozenset(
     )
 )
 LISTERS = frozenset(("ls", "find", "tree", "fd", "du"))
+NUMBER = r"\d{1,9}"
+"""No file has more lines; one of thousands of digits is none that Python would read."""
+LONGEST_PATH = 4096
+MOST_PLACES = 64
+MOST_CLAIMS = 2000
+"""What a command of more words than anybody writes may cost; its files are still found by their names."""
 Lines = tuple[int, int]
 """First and last line, from 1; a negative first counts from the end, and last -1 is the end."""
 
@@ -55,16 +63,18 @@ def reading(command: str, directory: str) -> Reading:
     for pipeline in _pipelines(command):
         first = pipeline[0]
         if first[:1] in (["cd"], ["pushd"]) and len(first) > 1:
-            directory = _joined(directory, first[1])
-            directories.append(directory)
+            there = normpath(_joined(directory, first[1]))
+            directory = there if len(there) <= LONGEST_PATH else directory
+            if len(directories) < MOST_PLACES:
+                directories.append(directory)
             continue
         if first[:1] == ["for"] and len(first) > 3 and first[2] == "in":
             loops[first[1]] = first[3:]
             continue
-        stages = [_expanded(stage, loops) for stage in pipeline]
+        stages = [_expanded(stage, loops if len(claims) < MOST_CLAIMS else {}) for stage in pipeline]
         if any(_name(stage) in LISTERS for stage in stages) or stages[0][:2] == ["git", "ls-files"]:
             lists = True
-        claims += _claims(stages, directory)
+        claims += _claims(stages, directory)[: MOST_CLAIMS - len(claims)]
     words = frozenset(word.rstrip(".") for word in PATH.findall(command))
     return Reading(tuple(claims), lists, directory, words, tuple(dict.fromkeys(directories)))
 
@@ -75,7 +85,7 @@ def _joined(directory: str, word: str) -> str:
 
 def _pipelines(command: str) -> Iterator[list[list[str]]]:
     """Simple commands joined by pipes, as words; what writes its output to a file is left out."""
-    text = HEREDOC.sub("", command).replace("\\\n", " ").replace("`", " ; ")
+    text = "".join(_without_heredocs(command)).replace("\\\n", " ").replace("`", " ; ")
     pipeline: list[list[str]] = [[]]
     for word in [*_words(text), ";"]:
         if word in ("|", "|&"):
@@ -87,6 +97,21 @@ def _pipelines(command: str) -> Iterator[list[list[str]]]:
             pipeline = [[]]
         else:
             pipeline[-1].append(word)
+
+
+def _without_heredocs(command: str) -> Iterator[str]:
+    ends: dict[str, list[tuple[int, int]]] = {}
+    at = 0
+    for line in command.split("\n"):
+        ends.setdefault(line.strip(), []).append((at, at + len(line)))
+        at += len(line) + 1
+    at = 0
+    while match := HEREDOC.search(command, at):
+        places = ends.get(match[2], [])
+        i = bisect_left(places, (match.end(), 0))
+        yield command[at : match.start() if i < len(places) else match.end()]
+        at = places[i][1] if i < len(places) else match.end()
+    yield command[at:]
 
 
 def _words(text: str) -> list[str]:
@@ -129,10 +154,12 @@ def _unredirected(stage: list[str]) -> list[str]:
 
 
 def _expanded(stage: list[str], loops: dict[str, list[str]]) -> list[str]:
+    """A loop's variable stands for what it goes through, once."""
     out: list[str] = []
+    loops = dict(loops)
     for word in stage:
         match = re.fullmatch(r"\$\{?(\w+)\}?", word)
-        out += loops[match[1]] if match and match[1] in loops else [word]
+        out += loops.pop(match[1], [word]) if match else [word]
     return out
 
 
@@ -187,7 +214,7 @@ def _ends(name: str, rest: list[str]) -> tuple[list[str], Lines | None, bool]:
 
 
 def _end_lines(name: str, value: str) -> Lines | None:
-    if not re.fullmatch(r"[+-]?\d+", value):
+    if not re.fullmatch(f"[+-]?{NUMBER}", value):
         return None
     count = abs(int(value))
     if name == "head":
@@ -211,7 +238,7 @@ def _sed(rest: list[str]) -> tuple[list[str], Lines | None, bool]:
             words.append(word)
     if not scripts and words:
         scripts.append(words.pop(0))
-    ranges = [m for s in scripts for m in re.findall(r"(\d+)(?:,(\d+|\$))?p", s)]
+    ranges = [m for s in scripts for m in re.findall(rf"(?<!\d)({NUMBER})(?:,({NUMBER}|\$))?p", s)]
     if not quiet or not ranges:
         return words, None, not quiet
     firsts = [int(a) for a, _ in ranges]

@@ -8,8 +8,9 @@ from posixpath import normpath
 from envs.evidence import FULL, Coverage
 from envs.swe.command import Claim, Lines
 
-NUMBERED = re.compile(rb"^\s*(\d+)[\t: -] ?(.*)$")
-BLAMED = re.compile(rb"^\^?[0-9a-f]{7,40} .*?(\d+)\) ?(.*)$")
+NUMBERED = re.compile(rb"^\s*(\d{1,9})[\t: -] ?(.*)$")
+"""A number of thousands of digits is no line's, and none that Python would read."""
+BLAMED = re.compile(rb"^\^?[0-9a-f]{7,40} .*?(\d{1,9})\) ?(.*)$")
 HEADING = re.compile(rb"^(?:\+\+\+ b/|==> )")
 SHORT = 3
 """A line of so few bytes, without its number, may be any file's."""

@@ -137,3 +137,36 @@ def test_lines_become_bytes() -> None:
 def test_a_claim_outside_of_the_repository_names_no_file() -> None:
     assert claimed_paths(Claim("/etc/passwd", "/testbed", None, True), "/testbed", KNOWN) == []
     assert claimed_paths(Claim("../testbed-other/a.py", "/testbed", None, True), "/testbed", KNOWN) == []
+
+
+def test_a_number_of_thousands_of_digits_breaks_nothing() -> None:
+    digits = "1" * 5000
+    for command in (f"head -n {digits} a.py", f"tail -{digits} a.py", f"sed -n '{digits},9p' a.py"):
+        assert [path for path, _ in claims(command)] == ["a.py"], command
+    assert shown(f"{digits} x\nabcdef1 (me {digits}) x\n".encode()) is None
+
+
+LOOPING = (
+    "cat <<" + "A" * 50_000 + "\n" * 49_000,
+    "cat <<A" + "\n" * 90_000,
+    "<<A x\n" * 16_000,
+    "sed -n '" + "1" * 90_000 + "'",
+    "for x in " + "a " * 25_000 + "; do cat " + "$x " * 15_000 + "; done",
+    "for x in " + "a " * 25_000 + "; do " + "cat $x;" * 7000 + " done",
+    "cd a;" * 19_000 + "ls",
+    "cd .. && " * 11_000 + "ls",
+)
+
+
+def test_no_command_keeps_its_reader_busy() -> None:
+    """Each is what a model may write that says one thing again and again; read one by one they took minutes or more
+    memory than there is."""
+    for command in LOOPING:
+        read = reading(command, "/testbed")
+        assert len(read.claims) <= 2000
+        assert sum(map(len, read.directories)) < 1 << 20
+
+
+def test_heredocs_are_no_commands_and_what_follows_them_is() -> None:
+    text = "cat <<'A' > x\ncat a.py\nA\ncat pkg/b.py <<B\ncat a.py\n  B  \ncat pkg/c.py <<C\ncat a.py\n"
+    assert claims(text) == [("pkg/b.py", "whole"), ("pkg/c.py", "whole"), ("a.py", "whole")]
