@@ -32,6 +32,8 @@ _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CA
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _CHANCY = {exp.Rand, exp.Uuid}
 _CHANCY_NAMES = {"uuidv4", "uuidv7"}
+_PIVOTS = {TokenType.PIVOT, TokenType.UNPIVOT}
+_ORDERS = {TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 """Prefix operators: a run of them nests as brackets do."""
 _WAYS_TO_ASK = "What there is, list_tables and describe_table tell, and so do SHOW TABLES and DESCRIBE <table>."
@@ -64,7 +66,12 @@ class Guard:
         agent. Passed statements are remembered: agents repeat themselves, and an answer was mostly tried before."""
 
     def _check(self, sql: str) -> Checked:
-        tree = parse(sql)
+        try:
+            tree = parse(sql)
+        except Unparsable:
+            if (bracketed := pivot_in_brackets(sql)) is None:
+                raise
+            return self._check(bracketed)
         if isinstance(tree, (exp.Pivot, exp.Values)):
             # A PIVOT or VALUES statement on its own; as a FROM item it has scopes like everything else.
             tree = exp.select("*").from_(exp.Subquery(this=tree))
@@ -154,6 +161,18 @@ def parse(sql: str, dialect: str = "duckdb") -> exp.Expr:
         raise Refused(f"one statement at a time: this holds {len(statements)}")
     tree: exp.Expr = statements[0]
     return tree
+
+
+def pivot_in_brackets(sql: str) -> str | None:
+    """A PIVOT or UNPIVOT statement that is ordered or limited, which sqlglot does not read, as the query
+    `SELECT * FROM (PIVOT ...) ORDER BY ...`, which it does. None for any other. Raises as `check_bounds` does."""
+    depth, pivots = 0, False
+    for token in check_bounds(sql):
+        depth += (token.token_type in _OPEN) - (token.token_type in _CLOSE)
+        pivots |= depth == 0 and token.token_type in _PIVOTS
+        if pivots and depth == 0 and token.token_type in _ORDERS:
+            return f"SELECT * FROM (\n{sql[: token.start]}\n) {sql[token.start :]}"
+    return None
 
 
 def check_bounds(sql: str, dialect: str = "duckdb") -> list[Token]:
