@@ -17,6 +17,9 @@ KNOWN = frozenset(
 )
 LOOSE_GROUPS = frozenset({"mysql", "sqlite"})
 """Dialects where a column beside aggregates need not be grouped: any row's value is taken."""
+ROW_OF_EXTREME = frozenset({"sqlite"})
+"""Dialects where such a column beside one `max()` or `min()` is of the row that has it (SQLite's manual, "SELECT": bare
+columns in an aggregate query)."""
 LOOSE_NUMERALS = frozenset({"mysql"})
 """Dialects where text is read as a number wherever it meets one (`envs.sql.numerals`). SQLite's rules hang on declared
 types, which no loaded database keeps."""
@@ -62,16 +65,27 @@ def _finish(tree: exp.Expr) -> None:
             param.pop()
 
 
-def loosen_groups(sql: str) -> str:
+def loosen_groups(sql: str, row_of_extreme: bool = False) -> str:
     """DuckDB's query with `any_value()` around each column that is neither grouped nor aggregated.
 
     MySQL (without ONLY_FULL_GROUP_BY, and with it where a key decides the column) and SQLite take such queries.
+    `row_of_extreme`: as in `ROW_OF_EXTREME`.
     """
     tree = sqlglot.parse_one(sql, dialect="duckdb")
-    for select in tree.find_all(exp.Select):
+    for select in list(tree.find_all(exp.Select)):
         if select.args.get("group") or any(_aggregate_in(p, select) for p in select.expressions):
-            _loosen(select)
+            _loosen(select, _one_extreme(select) if row_of_extreme else None)
     return tree.sql(dialect="duckdb")
+
+
+def _one_extreme(select: exp.Select) -> exp.Expr | None:
+    """The query's one maximum or minimum; None where it has none, several, or one of distinct or filtered values."""
+    found = {_key(e): e for e in select.find_all(exp.Max, exp.Min) if e.find_ancestor(exp.Select) is select}
+    if len(found) != 1:
+        return None
+    extreme = next(iter(found.values()))
+    plain = not isinstance(extreme.parent, (exp.Filter, exp.Window)) and not extreme.expressions
+    return extreme if plain and not isinstance(extreme.this, exp.Distinct) else None
 
 
 def texts_in_double_quotes(sql: str, manifest: Manifest) -> str:
@@ -96,7 +110,7 @@ def like_as_there(tree: exp.Expr, dialect: str | None) -> str | None:
     return str(changed.sql(dialect="duckdb"))
 
 
-def _loosen(select: exp.Select) -> None:
+def _loosen(select: exp.Select, extreme: exp.Expr | None) -> None:
     group = select.args.get("group")
     if group is not None and group.args.get("all"):
         return
@@ -105,29 +119,43 @@ def _loosen(select: exp.Select) -> None:
         e.name.casefold() for e in (group.expressions if group is not None else ()) if isinstance(e, exp.Column)
     }
     positions = {int(e.name) for e in (group.expressions if group is not None else ()) if _is_position(e)}
+    called = {e.name.casefold() for e in (group.expressions if group is not None else ()) if _is_bare_name(e)}
     aliases = {p.alias.casefold() for p in select.expressions if p.alias}
     for number, projection in enumerate(select.expressions, 1):
-        if number in positions or _key(projection.unalias()) in grouped:
+        if number in positions or _key(projection.unalias()) in grouped or projection.alias.casefold() in called:
             continue
         name = projection.output_name if isinstance(projection, exp.Column) else ""
-        changed = _wrap(projection, select, grouped)
+        changed = _wrap(projection, select, grouped, extreme)
         if name and changed is not projection:
             projection.replace(exp.alias_(changed, name, quoted=True))
     for part in ("having", "order"):
         clause = select.args.get(part)
         for column in list(clause.find_all(exp.Column)) if clause is not None else ():
             if column.table or column.name.casefold() not in aliases:
-                _wrap(column, select, grouped, replace=True)
+                _wrap(column, select, grouped, extreme, replace=True)
 
 
-def _wrap(node: exp.Expr, select: exp.Select, grouped: set[str], replace: bool = False) -> exp.Expr:
+def _wrap(
+    node: exp.Expr, select: exp.Select, grouped: set[str], extreme: exp.Expr | None, replace: bool = False
+) -> exp.Expr:
     """Wrap the bare columns under `node`; a node that is itself such a column is returned wrapped."""
     if isinstance(node, exp.Column) and not replace:
-        return exp.AnyValue(this=node.copy()) if _is_bare(node, select, grouped) else node
+        return _one_value(node, extreme) if _is_bare(node, select, grouped) else node
     for column in list(node.find_all(exp.Column)):
         if _is_bare(column, select, grouped):
-            column.replace(exp.AnyValue(this=column.copy()))
+            column.replace(_one_value(column, extreme))
     return node
+
+
+def _one_value(column: exp.Expr, extreme: exp.Expr | None) -> exp.Expr:
+    if extreme is None:
+        return exp.AnyValue(this=column.copy())
+    name = "arg_max_null" if isinstance(extreme, exp.Max) else "arg_min_null"
+    return exp.func(name, column.copy(), extreme.this.copy())
+
+
+def _is_bare_name(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Column) and not node.table
 
 
 def _is_bare(column: exp.Column, select: exp.Select, grouped: set[str]) -> bool:

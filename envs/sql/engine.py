@@ -22,6 +22,7 @@ from envs.sql.dialect import (
     LOOSE_MOMENTS,
     LOOSE_NUMERALS,
     LOOSE_QUOTES,
+    ROW_OF_EXTREME,
     like_as_there,
     loosen_groups,
     texts_in_double_quotes,
@@ -221,7 +222,8 @@ class Engine:
 
 def _mendings(dialect: str | None, manifest: Manifest) -> list[Mending]:
     """Each is tried once."""
-    found = [Mending(_UNGROUPED, loosen_groups)] if dialect in LOOSE_GROUPS else []
+    loosened = partial(loosen_groups, row_of_extreme=dialect in ROW_OF_EXTREME)
+    found = [Mending(_UNGROUPED, loosened)] if dialect in LOOSE_GROUPS else []
     if dialect in LOOSE_MOMENTS:
         found.append(Mending(_DATE_AND_TEXT, moments_compared))
     if dialect in LOOSE_QUOTES:

@@ -63,7 +63,10 @@ def shop(shared_shop: tuple[Site, Database]) -> Database:
         ("SELECT IFNULL(country, 'none') FROM customers WHERE id = 4", "mysql", [["none"]]),
         ("SELECT name, count(*) FROM customers c JOIN orders o ON c.id = o.customer_id GROUP BY c.id ORDER BY 1",
          "mysql", [["Ada", 2], ["Bo", 1], ["Cy", 1]]),
-        ("SELECT name, max(id) FROM customers", "sqlite", [["Ada", 4]]),
+        ("SELECT name, max(id) FROM customers", "mysql", [["Ada", 4]]),
+        ("SELECT substr(name, 1, 1) AS initial, country, count(*) FROM customers WHERE id < 3 GROUP BY initial"
+         " ORDER BY initial", "sqlite", [["A", "UK", 1], ["B", "US", 1]]),
+        ("SELECT year(d) AS y, id, count(*) AS n FROM orders GROUP BY y HAVING n > 1", "mysql", [[2024, 1, 4]]),
         ("SELECT count(*) FROM customers WHERE country = 0", "mysql", [[3]]),
         ("SELECT count(*) FROM customers WHERE country < 1 OR country IS NULL", "mysql", [[4]]),
         ("SELECT name FROM customers WHERE id = '2nd'", "mysql", [["Bo"]]),
@@ -78,6 +81,31 @@ def shop(shared_shop: tuple[Site, Database]) -> Database:
 )  # fmt: skip
 def test_a_dialect_is_understood(shop: Database, sql: str, dialect: str | None, expected: Any) -> None:
     assert run(shop, sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT name, max(id) FROM customers",
+        "SELECT name, country, min(id), count(*) FROM customers WHERE id > 1",
+        "SELECT max(id), upper(country) || 'x' FROM customers",
+        "SELECT customer_id, id, max(amount) FROM orders GROUP BY customer_id ORDER BY 1",
+        "SELECT id FROM orders GROUP BY customer_id HAVING max(amount) > 6 ORDER BY max(amount)",
+        "SELECT name FROM (SELECT name, min(id) FROM customers)",
+    ],
+)
+def test_beside_a_maximum_sqlite_takes_the_row_that_has_it(shop: Database, sql: str) -> None:
+    lite = sqlite3.connect(":memory:")
+    lite.executescript(
+        """
+        CREATE TABLE customers (id, name, country);
+        CREATE TABLE orders (id, customer_id, amount);
+        INSERT INTO customers VALUES (1, 'Ada', 'UK'), (2, 'Bo', 'US'), (3, 'Cy', 'us'), (4, 'Di', NULL);
+        INSERT INTO orders VALUES (1, 1, 10.5), (2, 1, 20.0), (3, 2, 5.25), (4, 3, 99.99);
+        """
+    )
+    expected = [list(row) for row in lite.execute(sql)]
+    assert run(shop, sql, "sqlite") == run(shop, sql, "sqlite", first=True) == expected
 
 
 def test_duckdb_is_tried_first_so_that_its_own_quotes_keep_their_meaning(shop: Database) -> None:
