@@ -28,6 +28,8 @@ HELP_SECONDS = 30.0
 DISK_SECONDS = 5.0
 """Between two looks at the disk while a command runs."""
 KILLED = (None, 137, -9)
+NOT_STARTED = (126, 127, 128)
+"""Exit statuses that a container's runtime gives, too, for what it cannot start in one that ended a moment ago."""
 INLINE_BYTES = 64 << 10
 """Up to this size a file is written through the helper's shell."""
 
@@ -87,7 +89,7 @@ class Machine(ABC):
             if output.ended in ("timeout", "flood"):
                 await self._sweep()
             elif output.ended == "exited":
-                await self._check_alive(killed=output.code in KILLED)
+                await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
         return output
 
     async def _watched(self, shell: Shell, command: str, seconds: float) -> Output:
@@ -138,7 +140,7 @@ class Machine(ABC):
         if ended != "exited":
             await self._drop_shells()
             await self._sweep()
-        elif code in KILLED:
+        elif code in (*KILLED, *NOT_STARTED):
             await self._check_alive(killed=True)
             if code is None:
                 raise SandboxError(f"the connection to {argv[0]} was lost before it ended; nobody knows its exit code")

@@ -189,7 +189,7 @@ class DockerSandbox(Machine):
 
     async def _check_alive(self, killed: bool = False) -> None:
         """After a process was killed the engine may need a moment to see that the container went with it."""
-        for pause in (0.0, 0.1, 0.3) if killed else (0.0,):
+        for pause in (0.0, 0.1, 0.3, 0.6) if killed else (0.0,):
             await asyncio.sleep(pause)
             with engine_words("asking after the container"):
                 state = (await self.container.show())["State"]

@@ -1,6 +1,8 @@
 """What is Docker's own: containers that die, are removed, are started by the dozen."""
 
 import asyncio
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,18 @@ async def test_a_container_that_died_is_a_sandbox_error(docker_sandboxes: Docker
     await docker_sandboxes.client.containers.container(again.id).kill(signal="SIGKILL")
     with pytest.raises(SandboxError, match="container"):
         await running
+
+
+async def test_a_program_that_meets_a_container_just_dead_is_the_sandboxes_failure_and_no_answer(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    for _ in range(4):
+        box = await docker_sandboxes.start(spec)
+        state = (await docker_sandboxes.client.containers.container(box.id).show())["State"]
+        os.kill(state["Pid"], signal.SIGKILL)
+        with pytest.raises(SandboxError):
+            await box.execute(["echo", "an answer"], 10)
+        await box.close()
 
 
 async def test_a_closed_sandbox_is_gone_and_may_be_closed_again(
