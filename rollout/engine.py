@@ -117,7 +117,7 @@ class Engine:
         self._claiming: Counter[JobKind] = Counter()
         """Places held for claims that are under way."""
         self._waiting = 0
-        self._message_at = monotonic()
+        self._message_at, self._poll_at = monotonic(), 0.0
         self._freed = asyncio.Event()
         self._dry: set[JobKind] = set()
         self._stopping = False
@@ -208,16 +208,16 @@ class Engine:
         return task
 
     async def _rest(self) -> None:
-        """Until something changed, or the poll is due; never less than `GATHER`."""
+        """Until something changed, or the poll is due, however often jobs end; never less than `GATHER`."""
         time_now = asyncio.get_running_loop().time
         rested = time_now() + GATHER
-        try:
-            async with asyncio.timeout(self.timing.poll):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._poll_at):
                 await self._changed.wait()
-        except TimeoutError:
+        if time_now() >= self._poll_at:
+            self._poll_at = time_now() + self.timing.poll
             self._dry.clear()
-        if not self._stopping:
-            await asyncio.sleep(max(rested - time_now(), 0.0))
+        await asyncio.sleep(0.0 if self._stopping else max(rested - time_now(), 0.0))
         self._changed.clear()
 
     async def _claim(self) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from envs.blobs import BlobStore
 from envs.errors import FailureClass, SandboxError
 from envs.score import Submission
 from rollout.accounts import Accounts
-from rollout.engine import Broken, Done, Engine, Outcome, Stopped, Timing
-from rollout.runs import Claim
+from rollout.engine import Broken, Done, Engine, Handler, Outcome, Stopped, Timing
+from rollout.runs import Claim, JobKind
 from rollout.store import Store
 from rollout.trajectory import Usage
 
@@ -121,6 +122,27 @@ async def test_what_is_queued_in_process_starts_at_once(store: Store, kit: Any) 
         await asyncio.sleep(0.2)  # the first look found nothing; the next by itself is an hour away
         run = await asyncio.to_thread(store.create_run, kit.spec, kit.rows(9))
         await until(lambda: store.accounts(run.id).succeeded == 9)
+
+
+async def test_what_other_processes_queue_starts_though_jobs_of_another_kind_end_all_the_time(
+    store: Store, url: str, blobs: BlobStore, kit: Any
+) -> None:
+    """None of what ends here says that there is more to look for."""
+
+    async def act(_: Claim) -> Outcome:
+        await asyncio.sleep(0.02)
+        return Done()
+
+    store.order("generation", {f"gen_{i}": {} for i in range(200)})
+    calls = Plays(act)
+    handlers: dict[JobKind, Handler] = {"rollout": Plays(act), "generation": calls}
+    both = Engine(store, handlers, "w1", {"rollout": 1, "generation": 1}, Timing(lease=30, poll=0.3))
+    async with working(both):
+        await until(lambda: store.job("gen_1").state == "succeeded")
+        with Store.open(url, blobs) as other:
+            run = await asyncio.to_thread(other.create_run, kit.spec, kit.rows(1))
+        await until(lambda: store.accounts(run.id).succeeded == 1)
+        assert len(calls.started) < 200, "calls are still waiting"
 
 
 async def test_a_retry_starts_when_it_is_due(store: Store, kit: Any) -> None:
