@@ -5,10 +5,13 @@ has it paid again; nor has a new version of the scorer, whose job takes the repl
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 
 from compiler.example import AnswerKind
 from compiler.reply import answer_of
@@ -17,12 +20,17 @@ from envs.environment import Environment
 from envs.errors import EnvironmentFailure, boundary
 from envs.frozen import Frozen
 from rollout.admission import Admission
+from rollout.database import stays
 from rollout.engine import Broken, Done, Outcome
 from rollout.model import ContextLengthExceeded, Conversation, Model, ModelError
 from rollout.runs import Claim
 from rollout.store import Store
 from rollout.trajectory import Message
 
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 120.0
+"""For so long a reply waits for a database that is away."""
 REPLY_MEDIA_TYPE = "application/vnd.trajc.reply+json"
 ASKED_DIGITS, JUDGED_DIGITS = len("gen_") + 40, 16
 """The two halves of a job's id (`api.asking.name_of`)."""
@@ -81,7 +89,7 @@ class GenerationHandler:
         blob = await asyncio.to_thread(self.kept, claim.job)
         if blob is None:
             said = await self.ask(claim.job, order)
-            blob = await asyncio.to_thread(self.keep, claim, said)
+            blob = await self.keep_on(claim, said)
         else:
             said = Said.model_validate_json(await asyncio.to_thread(self.blobs.get, blob))
         return await self.scored(order, said, blob)
@@ -109,6 +117,19 @@ class GenerationHandler:
         """The reply's blob, where an earlier attempt has it, or a job that asked the same and scored it otherwise."""
         found = kept_replies(self.store, job)
         return found.get(job) or next(iter(found.values()), None)
+
+    async def keep_on(self, claim: Claim, said: Said) -> str:
+        """`keep`, also where the database is away for a moment: to give up would be to pay for the reply again."""
+        give_up, pause = time.monotonic() + KEEP_SECONDS, 0.1
+        while True:
+            try:
+                return await asyncio.to_thread(self.keep, claim, said)
+            except SQLAlchemyError as e:
+                if stays(e) or time.monotonic() > give_up:
+                    raise
+                log.warning("%s: the store does not take its reply, trying again: %s", claim.job, e)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
     def keep(self, claim: Claim, said: Said) -> str:
         blob = self.blobs.put(orjson.dumps(said.model_dump()), REPLY_MEDIA_TYPE).hash

@@ -1,10 +1,12 @@
 """A sample is asked for once: what was replied is kept before it is scored, and scored again for nothing."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from api.generation import GenerationHandler, Order
 from api.service import Service
@@ -116,6 +118,26 @@ async def test_a_scorer_that_breaks_costs_no_second_reply(service: Service) -> N
     outcome = await work(taken(service))
     assert isinstance(outcome, Done)
     assert (outcome.result or {})["right"]
+    assert model.times == 1
+
+
+async def test_a_reply_that_comes_while_the_database_is_away_is_kept_once_it_is_back(service: Service) -> None:
+    def rename(old: str, new: str) -> None:
+        with service.store.engine.begin() as c:
+            c.execute(sa.text(f"alter table {old} rename to {new}"))
+
+    @dataclass
+    class AskedMeanwhile(Asked):
+        async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:
+            rename("jobs", "jobs_away")
+            asyncio.get_running_loop().call_later(0.5, rename, "jobs_away", "jobs")
+            return await super().complete(conversation, sampling)
+
+    model = AskedMeanwhile(say("42"))
+    claim = claimed(service)
+    outcome = await handler(service, model, Scorer())(claim)
+    assert isinstance(outcome, Done)
+    assert service.store.job(claim.job).result == {"reply": (outcome.result or {})["reply"]}
     assert model.times == 1
 
 
