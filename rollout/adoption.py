@@ -123,7 +123,11 @@ class Watch:
                 return session
             self._session, self._keeper = session, self._journal
             if self._adopted is not None or not self._known:  # a fresh one stands where the journal ends only later
-                self._note()
+                try:
+                    self._note()
+                except OSError:  # whoever asked for it has no session to close
+                    await session.close()
+                    raise
             return self
 
         return StartedBy(environment, start)

@@ -11,7 +11,7 @@ from envs.adoption import NotAdopted
 from envs.task import Task
 from envs.tool import ToolResult
 from rollout.adoption import SPARE_SECONDS, WAIT_SECONDS, spared
-from rollout.engine import Done
+from rollout.engine import Broken, Done
 from rollout.journal import Earlier, FolderJournals, read_journal
 from rollout.model import Conversation, ModelError, Reply
 from rollout.runs import Claim
@@ -227,3 +227,16 @@ def test_a_dead_attempt_s_world_is_spared_until_its_successor_had_time_to_take_i
     assert [is_spared(1), is_spared(2)] == [False, True]
     store.fail(second, "task_error", str(ModelError("broke")))
     assert [is_spared(1), is_spared(2)] == [False, False]
+
+
+async def test_a_session_of_which_nothing_can_be_noted_is_closed(
+    store: Store, kit: Any, journals: FolderJournals
+) -> None:
+    store.create_run(kit.spec, kit.rows(1))
+    mine, environment = claim(store), LastingEnvironment()
+    journals.root.mkdir()
+    (journals.root / f"{mine.job}.1.jsonl").symlink_to("/dev/full")
+    outcome = await RolloutHandler(store, {"echo": environment}, lambda _: DyingModel(), journals=journals)(mine)
+    assert isinstance(outcome, Broken)
+    assert (outcome.failure, "No space left on device" in outcome.words) == ("environment_error", True)
+    assert environment.logs == [["closed"]]
