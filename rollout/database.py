@@ -28,6 +28,16 @@ _EMIT = sa.text(
 MakeId = Callable[[str], str]
 _IDLE_SECONDS = 5.0
 _CLOCK_SECONDS = 5.0
+PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,  # milliseconds; the others are seconds
+}
+"""Of PostgreSQL connections, where the URL does not say otherwise. A server that went away without a word (its machine
+failed, another took over) is noticed within a lease's time; systems by themselves wait for a quarter of an hour, and
+with them every worker that has a statement on its way."""
 EVENT_LOCK = 0x7472616A63  # any number that is ours: "trajc"
 
 
@@ -100,7 +110,8 @@ def engine_for(url: str | Path, *, fsync: bool = False) -> sa.Engine:
         "pool_timeout": 60,
     }
     if not at.drivername.startswith("sqlite"):
-        return _checked_when_idle(sa.create_engine(at, **common))
+        patience = {name: value for name, value in PATIENCE.items() if name not in at.query}
+        return _checked_when_idle(sa.create_engine(at, connect_args=patience, **common))
     if at.database:
         Path(at.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(at, connect_args={"timeout": 60}, **common)

@@ -1,11 +1,13 @@
 """Task sets, compilations, datasets and events."""
 
+import os
+import socket
 import threading
 from typing import Any
 
 import pytest
 
-from rollout.database import Conflict, NotFound
+from rollout.database import Conflict, NotFound, engine_for
 from rollout.ids import CountedIds, Ids
 from rollout.store import Store
 
@@ -117,3 +119,19 @@ def test_ids_sort_in_the_order_they_were_made() -> None:
         made = [make("ro") for _ in range(1000)]
         assert made == sorted(set(made))
         assert {(id[:3], len(id)) for id in made} == {("ro_", 35)}
+
+
+@pytest.mark.needs("postgresql")
+def test_a_database_server_that_goes_away_without_a_word_is_noticed_within_a_lease(postgres_server: str) -> None:
+    def options(url: str) -> tuple[int, ...]:
+        engine = engine_for(url)
+        with engine.connect() as c:
+            connection: Any = c.connection.driver_connection
+            with socket.socket(fileno=os.dup(connection.fileno())) as s:
+                names = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                found = tuple(s.getsockopt(socket.IPPROTO_TCP, name) for name in names)
+        engine.dispose()
+        return found
+
+    assert options(postgres_server) == (30_000, 10, 5, 4)
+    assert options(f"{postgres_server}?tcp_user_timeout=90000&keepalives_idle=60") == (90_000, 60, 5, 4)
