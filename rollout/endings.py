@@ -204,7 +204,8 @@ class Endings(Runs, Trajectories):
         )
         spec = sa.select(runs.c.spec).where(runs.c.id == row.run_id)
         found = c.execute(spec).scalar_one_or_none()
-        bound = RunSpec.model_validate(found).max_attempts if found else RunSpec.model_fields["max_attempts"].default
+        # Not read whole: it may be of another release, and must not trip who takes back what is lost.
+        bound = (found or {}).get("max_attempts", RunSpec.model_fields["max_attempts"].default)
         delay = delay_after(failure, c.execute(alike).scalar_one() + 1, bound, permanent=permanent)
         if delay is None:
             return {"state": "failed", "failure": failure, "error": words}

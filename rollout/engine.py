@@ -325,7 +325,7 @@ class Engine:
             await asyncio.sleep(self.timing.lease / 3)
             try:
                 gone = await self._heart(tuple(self._running))
-            except SQLAlchemyError as e:
+            except Exception as e:  # whatever it is: who falls silent loses all that it works on
                 log.error("worker %s cannot renew its leases, trying again: %s", self.worker, e)
                 continue
             for claim, why in gone.items():

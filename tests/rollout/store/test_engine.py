@@ -16,6 +16,7 @@ from envs.score import Submission
 from rollout.accounts import Accounts
 from rollout.engine import Broken, Done, Engine, Handler, Outcome, Stopped, Timing
 from rollout.runs import Claim, JobKind
+from rollout.schema import jobs, runs
 from rollout.store import Store
 from rollout.trajectory import Usage
 
@@ -169,6 +170,28 @@ async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any) -> 
         release.set()
         await until(lambda: store.run(run.id).finished is not None)
     assert [claim.attempt for claim in handler.started] == [1]
+
+
+async def test_a_lost_rollout_of_a_run_that_this_release_cannot_read_costs_nobody_a_lease(
+    store: Store, kit: Any
+) -> None:
+    """As one of a later release, in a fleet that is just being brought up to it."""
+    run = store.create_run(kit.spec, kit.rows(1))
+    handler = Plays(hang)
+    async with working(engine(store, handler)):
+        await until(lambda: bool(handler.started))
+        unread = await asyncio.to_thread(store.create_run, kit.spec, kit.rows(1), sealed=False)
+        lost = store.rollouts(run=unread.id).items[0].id
+        await asyncio.to_thread(store.pause, unread.id)
+        with store.write() as c:
+            spec = kit.spec.model_dump(mode="json") | {"colour": "red"}
+            c.execute(runs.update().where(runs.c.id == unread.id).values(spec=spec))
+            values = {"state": "running", "owner": "w0", "attempt": 1, "claimed": 0.0, "heartbeat": 0.0}
+            c.execute(jobs.update().where(jobs.c.id == lost).values(values | {"lease_expires": 0.0}))
+        await until(lambda: store.rollout(lost).state == "queued")
+        await asyncio.sleep(2 * QUICK.lease)
+        await asyncio.to_thread(store.reap_expired, store.now())
+        assert [(r.state, r.attempt) for r in store.rollouts(run=run.id).items] == [("running", 1)]
 
 
 async def test_a_cancelled_rollout_stops_and_keeps_what_it_has(store: Store, kit: Any) -> None:
