@@ -65,24 +65,18 @@ class Rollouts(Runs):
         return rollout
 
     def work(self, rollout: str) -> Work:
-        """What a worker needs to run it and to score it. Raises `NotFound`."""
+        """What a worker needs to run it and to score it. Raises `NotFound`, or `ValueError` where it cannot be read."""
         (work,) = self.works([rollout])
-        if isinstance(work, NotFound):
+        if isinstance(work, Exception):
             raise work
         return work
 
-    def works(self, rollouts: Sequence[str]) -> list[Work | NotFound]:
-        """`work` of many, in their order."""
+    def works(self, rollouts: Sequence[str]) -> list[Work | Exception]:
+        """`work` of many, in their order: in place of one that cannot be had, what `work` would raise."""
         with self.read() as c:
             rows = {row.id: row for row in c.execute(_WORK, {"p_jobs": rollouts})}
-        specs = {row.run_id: row.spec for row in rows.values()}
-        parsed = {run: Spec.model_validate(spec) for run, spec in specs.items()}
-        return [
-            Work(row.run_id, parsed[row.run_id], task_of(row.body), reference_of(row.reference))
-            if (row := rows.get(id)) is not None
-            else NotFound("rollout", id)
-            for id in rollouts
-        ]
+        specs: dict[str, Spec] = {}
+        return [NotFound("rollout", id) if id not in rows else _work(rows[id], specs) for id in rollouts]
 
     def enqueue(self, kind: JobKind, payload: dict[str, Any], *, run: str | None = None, priority: int = 0) -> Job:
         """Queue a job of a kind other than rollout."""
@@ -177,6 +171,15 @@ _ROLLOUTS = (
     .join(tasks, tasks.c.hash == jobs.c.task_hash)
     .where(jobs.c.kind == "rollout")
 )
+
+
+def _work(row: Any, specs: dict[str, Spec]) -> Work | ValueError:
+    """`specs`: those that are read already, by run."""
+    try:
+        spec = specs.get(row.run_id) or specs.setdefault(row.run_id, Spec.model_validate(row.spec))
+        return Work(row.run_id, spec, task_of(row.body), reference_of(row.reference))
+    except ValueError as e:  # of another release, say
+        return e
 
 
 def _fresh(id: str, kind: JobKind, payload: dict[str, Any], now: float) -> dict[str, Any]:

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from envs.errors import SandboxError, TaskError
 from envs.score import Score, Submission
 from envs.task import Reference, Task
 from rollout.accounts import Accounts
 from rollout.admission import Admission
-from rollout.engine import Engine, Timing
+from rollout.engine import Done, Engine, Timing
 from rollout.journal import FolderJournal, FolderJournals
 from rollout.model import ModelError
 from rollout.runs import RunSpec, TaskRow
+from rollout.schema import runs
 from rollout.scripted import ScriptedModel, call, say
 from rollout.store import Store
 from rollout.trajectory import Mark
@@ -166,3 +168,16 @@ async def test_a_journal_that_cannot_be_written_costs_no_trajectory(store: Store
     (row,) = store.trajectories(runs=[id], partial=True).items
     assert (row.id, row.turns) == (rollout.trajectory, 1)
     assert [log[-1] for log in echo.logs] == ["closed"]
+
+
+async def test_a_run_that_this_release_cannot_read_costs_no_rollout_of_another(store: Store, echo: Any) -> None:
+    """As one of a later release, in a fleet that is just being brought up to it."""
+    spec = RunSpec(environment="echo", model="scripted", max_attempts=1)
+    unread, _ = (store.create_run(spec, [task(id)]).id for id in ("a", "b"))
+    with store.write() as c:
+        later = spec.model_dump(mode="json") | {"colour": "red"}
+        c.execute(runs.update().where(runs.c.id == unread).values(spec=later))
+    handler = RolloutHandler(store, {"echo": echo}, lambda _: ScriptedModel(SUBMIT))
+    claims = store.claim("w", ["rollout"], 2, store.now(), 60)
+    outcomes = await asyncio.gather(*(handler(claim) for claim in claims), return_exceptions=True)
+    assert [type(o) for o in outcomes] == [ValidationError, Done]
