@@ -27,6 +27,8 @@ class Heartbeat:
         self.lease = lease
         self._monotonic = monotonic
         self._clock = StepClock(monotonic, lease / 3)
+        self._clock_was_set = False
+        """And the leases do not know of it yet."""
         self._beaten = monotonic()
         self._waits_until: float | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeat")
@@ -41,9 +43,11 @@ class Heartbeat:
     def beat(self, claims: tuple[Claim, ...]) -> Mapping[Claim, Literal["cancelled", "lost"]]:
         """Renew these, and take back what ran out. Returns those that are no longer held, and why."""
         now = self.store.now()
-        if self._clock.stepped(now):
+        self._clock_was_set |= self._clock.stepped(now)
+        if self._clock_was_set:
             log.warning("the clock was set; every lease starts anew")
             self.store.settle_clock(now, self.lease)
+            self._clock_was_set = False
         gone = self.store.renew(claims, now, self.lease)
         if self._others_were_heard():
             self.store.reap_expired(now)
