@@ -161,7 +161,7 @@ def read_journal(path: Path) -> Earlier:
                 former = standing or former
                 continue
             turn = turn_of(value)
-        except (ValueError, LookupError):  # the end of a file that a lost machine was writing
+        except (ValueError, LookupError, TypeError, AttributeError):  # the end of what a lost machine was writing
             break
         if turn.index != len(turns):
             break

@@ -200,6 +200,16 @@ async def test_turns_come_back_in_order_up_to_a_torn_end(tmp_path: Path, fsync: 
     assert read_journal(path) == Earlier(whole[:1])  # a turn is missing: nothing after the gap is believed
 
 
+@pytest.mark.parametrize("line", ["7", "[]", "null", '{"index":1,"finished":null,"messages":[]}', '{"mark":3}'])
+async def test_a_journal_with_a_line_that_is_no_turn_is_believed_up_to_it(journals: FolderJournals, line: str) -> None:
+    journal = journals.open("ro_1", 1)
+    await journal.turn(turn(0))
+    journal.close()
+    with (journals.root / "ro_1.1.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert journals.earlier("ro_1", 2) == Earlier((turn(0),))
+
+
 async def test_the_longest_earlier_journal_counts(journals: FolderJournals) -> None:
     for attempt, length in ((1, 2), (2, 3), (3, 1), (4, 5)):
         journal = journals.open("ro_1", attempt)
