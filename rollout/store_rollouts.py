@@ -102,9 +102,10 @@ class Rollouts(Runs):
             if compilation is not None:
                 self._lives(c, compilation)
             there = {*c.execute(sa.select(of.id).where(of.id.in_(payloads))).scalars()}
-            new = [_fresh(id, kind, payload, now) for id, payload in payloads.items() if id not in there]
+            # In one order for all, so that two who order the same do not wait for each other in a circle.
+            new = [_fresh(id, kind, payloads[id], now) for id in sorted(payloads.keys() - there)]
             self.insert_new(c, jobs, new)
-            for id in there:
+            for id in sorted(there):
                 ended = (of.id == id) & of.state.in_(("failed", "cancelled"))
                 values = again | {"attempts_forgiven": of.attempt, "payload": payloads[id]}
                 c.execute(jobs.update().where(ended).values(values))

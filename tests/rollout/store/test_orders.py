@@ -1,5 +1,7 @@
 """Jobs under ids of what they are to do: each is done once, and what it has kept outlives its worker."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from rollout.database import Conflict
@@ -115,3 +117,17 @@ def test_a_nul_in_what_one_call_is_asked_with_keeps_no_compilation_and_no_run_fr
     assert (store.cancel_compilation(comp).state, store.job("gen_a").state) == ("cancelled", "cancelled")
     assert store.job("gen_b").state == "queued"
     assert (store.cancel(run).cancel_requested, store.job("gen_b").state) == (True, "cancelled")
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "failed"])
+def test_two_compilations_that_order_the_same_at_once_do_not_wait_for_each_other_in_a_circle(
+    store: Store, new: bool
+) -> None:
+    ids = [f"gen_{i:04d}" for i in range(500)]
+    if not new:
+        store.order("generation", {id: {} for id in ids})
+        for claim in store.claim("w", ["generation"], len(ids), store.now(), 60):
+            store.fail(claim, "model_error", "no", permanent=True)
+    with ThreadPoolExecutor(2) as threads:
+        told = [threads.submit(store.order, "generation", {id: {} for id in some}) for some in (ids, ids[::-1])]
+    assert [one.exception() for one in told] == [None, None]
