@@ -8,8 +8,13 @@ from itertools import pairwise
 
 HEADER = re.compile(r"^diff --git (.+)$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-OTHER_NAMES = re.compile(r"^(Index|Prereq): ")
-"""Lines by which `patch` would find a file that no header names."""
+KNOWN = re.compile(
+    r"diff --git |index |(old|new|new file|deleted file) mode |(dis)?similarity index |(rename|copy) (from|to) "
+    r"|--- |\+\+\+ |\\ |GIT binary patch$|(literal|delta) \d+$|[A-Za-z][!-~]{5,65}$|$"
+)
+"""What may stand between hunks. By any other line `patch` might find a file that no header names: a context diff, an
+indented one, `Index:`."""
+NAMES = re.compile(r'("(?:[^"\\]|\\.)*"|\S+)\s+("(?:[^"\\]|\\.)*"|\S+)\s*')
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
@@ -22,16 +27,19 @@ class FilePatch:
     text: str
     old_path: str = ""
     creates: bool = False
+    others: tuple[str, ...] = ()
+    """What else some program may take for the file's name, as it reads another line of the header or less of one."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return (self.path, self.old_path) if self.old_path else (self.path,)
+        return tuple(dict.fromkeys((self.path, *filter(None, (self.old_path, *self.others)))))
 
 
 def split(patch: str) -> list[FilePatch]:
     """A diff's parts in order. Diffs without `diff --git` lines (only `---` and `+++`) are understood too, also in the
-    middle of others: what applies a patch takes them for files of their own."""
-    lines = [line for line, inside in _placed(_lines(patch)) if inside or not OTHER_NAMES.match(line)]
+    middle of others: what applies a patch takes them for files of their own. Whatever else stands between is left
+    out."""
+    lines = [line for line, inside in _placed(_lines(patch)) if inside or KNOWN.match(line)]
     placed = list(_placed(lines))
     starts: list[int] = []
     hunks = False
@@ -100,42 +108,56 @@ def _lines(text: str | None) -> list[str]:
 def _part(lines: list[str]) -> FilePatch:
     old = new = ""
     creates = False
+    names = _header_names(lines[0])
     for line in lines:
         word = line.rstrip("\r\n")
         if word.startswith("@@") or word.startswith("GIT binary patch"):
             break
         if word.startswith("--- "):
             old = _name(word[4:])
+            names += [old, _first_name(word[4:])]
         elif word.startswith("+++ "):
             new = _name(word[4:])
+            names += [new, _first_name(word[4:])]
         elif word.startswith(("rename from ", "copy from ")):
             old = _unquoted(word.split(" ", 2)[2])
+            names.append(old)
         elif word.startswith(("rename to ", "copy to ")):
             new = _unquoted(word.split(" ", 2)[2])
+            names.append(new)
         elif word.startswith("new file mode"):
             creates = True
     if not (old or new):
-        old = new = _header_name(lines[0])
-    text = "".join(lines)
+        old = new = names[0] if names else ""
     path = new or old
-    return FilePatch(path=path, text=text, old_path=old if old and old != path else "", creates=creates or not old)
+    old_path = old if old and old != path else ""
+    others = tuple(name for name in dict.fromkeys(names) if name not in ("", path, old_path))
+    return FilePatch(path, "".join(lines), old_path, creates or not old, others)
 
 
-def _header_name(line: str) -> str:
-    """`a/P b/P`: both halves are the same where nothing was renamed."""
+def _header_names(line: str) -> list[str]:
+    """Of `a/P b/P`, where both halves are the same; and what they are to a program for which a space ends a name."""
     match = HEADER.match(line)
-    rest = match.group(1).rstrip("\r") if match else ""
-    if rest.startswith('"'):
-        first = QUOTED.match(rest)
-        return _name(first.group(0)) if first else rest
-    return _name(rest[: (len(rest) - 1) // 2])
+    if match is None:
+        return []
+    rest = match.group(1).rstrip("\r")
+    middle = (len(rest) - 1) // 2
+    halves = [_name(rest[:middle]), _name(rest[middle + 1 :])]
+    two = NAMES.fullmatch(rest)
+    return [*(halves[:1] if halves[0] == halves[1] else []), *([_name(two[1]), _name(two[2])] if two else [])]
 
 
 def _name(word: str) -> str:
     """The path of a `---` or `+++` line, less its first folder (`a/`, `b/` or whatever it is called) as `-p1` takes it;
     "" for /dev/null."""
-    word = _unquoted(word.partition("\t")[0].rstrip())
+    quoted = QUOTED.match(word)
+    word = _unquoted(quoted[0] if quoted else word.partition("\t")[0].rstrip())
     return "" if word == "/dev/null" else word.partition("/")[2] or word
+
+
+def _first_name(word: str) -> str:
+    """The same where a space ends a name, as it does for some programs where no tab follows."""
+    return _name(word if "\t" in word or word.startswith('"') else (word.split() or [""])[0])
 
 
 def _unquoted(word: str) -> str:
