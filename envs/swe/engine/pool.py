@@ -31,11 +31,13 @@ class WarmPool:
         self._closed = False
 
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
-        """The first spec seen gives the pool its shape. A waiting container that fails is thrown away."""
+        """The first spec seen gives the pool its shape. A waiting container that fails is thrown away. None waits for
+        what must be cleared first: where, only the spec says."""
         shape = _shape(spec)
-        if self._shape is None and not spec.keeps_owners:
+        alone = spec.keeps_owners or spec.clear
+        if self._shape is None and not alone:
             self._shape = shape
-        if shape != self._shape or spec.keeps_owners:
+        if shape != self._shape or alone:
             return await self.inner.start(spec)
         self._expected = spec.seed if self._latest == spec.seed else None
         self._latest = spec.seed

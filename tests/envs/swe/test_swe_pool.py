@@ -121,3 +121,16 @@ async def test_a_repository_s_own_folder_called_var_is_handed_over_too(shaped: S
             await pool.ready()
     finally:
         await pool.close()
+
+
+async def test_no_container_is_emptied_while_it_waits(shaped: SandboxSpec) -> None:
+    pool = WarmPool(DockerSandboxes(), 1)
+    try:
+        box = await pool.start(replace(shaped, user="root", clear=True))
+        assert (await box.run("ls", 10)).data == b"a.py\npkg\n"
+        await box.close()
+        assert await pool.ready() == 0
+        await (await pool.start(shaped)).close()
+        assert await pool.ready() == 1, "a repository that came with its image does not give the pool its shape"
+    finally:
+        await pool.close()
