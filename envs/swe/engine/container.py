@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from envs.errors import SandboxError
 from envs.swe.engine.channel import DockerChannel
 from envs.swe.engine.owner import this_process
 from envs.swe.engine.words import engine_words
+from envs.swe.gitdir import BASE_REPOSITORY
 from envs.swe.machine import PRELUDE, Machine
 from envs.swe.sandbox import Limit, SandboxSpec
 from envs.swe.shell import State
@@ -33,11 +35,18 @@ LEFT_LOOKS = 12
 CLEAR = """
 cd "$0" 2>/dev/null || exit 0
 [ -e .git ] || exec find . -mindepth 1 -delete
-git -c safe.directory="*" ls-files -z > /tmp/.tracked && xargs -0 rm -f -- < /tmp/.tracked || exit 1
+list() { git -c safe.directory="*" ls-files -z "$@"; }
+list > /tmp/.tracked && list --stage | grep -z '^160000 ' > /tmp/.modules
+list --others --directory --exclude=__pycache__ --exclude=.pytest_cache --exclude-per-directory=.gitignore \\
+  > /tmp/.built || exit 1
+xargs -0 rm -f -- < /tmp/.tracked 2> /tmp/.kept || [ -s /tmp/.modules ] || { cat /tmp/.kept; exit 1; }
 find . -type d \\( -name __pycache__ -o -name .pytest_cache \\) -prune -exec rm -rf {} +
-rm -rf .git /tmp/.tracked
+cat /tmp/.built /tmp/.modules
+rm -rf .git /tmp/.tracked /tmp/.built /tmp/.modules /tmp/.kept
 """
-"""Compiled modules and notes of test runs tell of tests and sources that are not there any more."""
+"""Compiled modules and notes of test runs tell of tests and sources that are not there any more. What it says last is
+what stays of what the repository does not ignore: files that were built, and submodules."""
+ODD = re.compile(rb"[\\*?!#\[\]\s]")
 BASE_FILES = "var/lib"
 """Where the seed's files that belong to root lie; root has no capability to write the agent's, nor the reverse."""
 UNPACK = (
@@ -104,6 +113,12 @@ class DockerSandbox(Machine):
             raise SandboxError(f"{self._spec.workdir} of {self._spec.image} could not be cleared: {words}")
         with engine_words("putting the repository into the container"):
             await self.container.put_archive("/", self._spec.seed)  # type: ignore[no-untyped-call]
+        if built := _patterns(output.data):
+            files = [f"{folder}/info/exclude" for folder in (f"{self._spec.workdir}/.git", BASE_REPOSITORY)]
+            output = await self.execute(["tee", "-a", "--", *files], CLEAR_SECONDS, stdin=built)
+            if not output.ok:
+                words = output.data.decode("utf-8", "replace").strip()[-300:]
+                raise SandboxError(f"what {self._spec.image} has built could not be told from edits: {words}")
 
     async def prepare(self) -> None:
         """Open what a hand-over will need: a shell, and somebody who unpacks the seed."""
@@ -205,6 +220,12 @@ class DockerSandbox(Machine):
 
     async def _remove(self) -> None:
         await remove(self.container)
+
+
+def _patterns(said: bytes) -> bytes:
+    """Lines of a git exclude file for what `CLEAR` said stays."""
+    paths = [word.partition(b"\t")[2] if word.startswith(b"160000 ") else word for word in said.split(b"\0")]
+    return b"".join(b"/" + ODD.sub(rb"\\\g<0>", path) + b"\n" for path in paths if path and b"\n" not in path)
 
 
 async def _unpacked(channel: DockerChannel, seed: bytes) -> str:

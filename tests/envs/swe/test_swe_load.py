@@ -21,7 +21,7 @@ from envs.swe.engine.engine import connect, disconnect
 from envs.swe.environment import SweEnvironment
 from envs.swe.load_rows import Loaded, Loading, load_rows
 from envs.swe.make.suite import PYTEST
-from envs.swe.patch import diff
+from envs.swe.patch import diff, touched
 from envs.swe.row_files import Row, read_rows
 from envs.swe.row_runs import command_of, image_of, targets_of
 from envs.swe.rows import row_faults
@@ -111,11 +111,15 @@ def test_the_command_is_the_rows_or_its_repositorys() -> None:
 
 BROKEN = "from only_in_env import factor\n\n\ndef scaled(x):\n    return x + factor\n"
 DOCKERFILE = b"""FROM trajc-base:1
+RUN git init -q /opt/up && cd /opt/up && echo 1 > up.py && git add up.py \\
+ && git -c user.name=t -c user.email=t@l commit -qm u
 COPY conda /opt/miniconda3
 COPY files /testbed
 RUN chmod -R a+rx /opt/miniconda3 && chown -R root /testbed && cd /testbed && git init -q && git config user.name t \\
  && git config user.email t@localhost && echo 'secret = 1' > later.py && git add -A && git commit -qm later \\
- && git rm -q later.py && git commit -qm base && git gc -q && echo built > built.so
+ && git rm -q later.py && git commit -qm base && git gc -q && echo built > built.so \\
+ && mkdir '[odd] !' && echo 'factor = 3' > '[odd] !/generated.py' && echo '*.log' > .git/info/exclude && touch a.log \\
+ && git -c protocol.file.allow=always submodule add -q /opt/up helpers && git commit -qm module
 """
 CONTEXT = {
     "Dockerfile": DOCKERFILE,
@@ -193,15 +197,20 @@ async def test_a_row_as_it_is_runs_in_its_images_conda_environment(bench_image: 
         assert one.task is not None
         task, reference = one.task
         tree = load_tree(SweWorld.model_validate(task.world).tree, blobs)
-        assert sorted(tree.files) == ["scale.py", "tests/test_scale.py"], "what was built stays in the image"
+        assert sorted(tree.files) == [".gitmodules", "scale.py", "tests/test_scale.py"], (
+            "what was built stays in the image"
+        )
         session = await world.start(task, {"run": "rows"})
         try:
             look = "echo $CONDA_DEFAULT_ENV; pwd; python3 -c 'import only_in_env as o; print(o.factor)'; ls; "
             look += "git log --all --oneline | wc -l; git grep -c secret $(git rev-list --all)"
             seen = await session.call("bash", BASH.parse({"command": look}))
-            words = ["testbed", "/testbed", "3", "built.so", "scale.py", "tests", "1"]
+            words = ["testbed", "/testbed", "3", "[odd]", "!", "a.log", "built.so", "helpers", "scale.py", "tests", "1"]
             assert seen.text.split()[: len(words)] == words
             assert "later.py" not in seen.text
+            edit = "git status --short; sed -i 's/x +/x */' scale.py; echo 'y = 1' > new.py"
+            assert (await session.call("bash", BASH.parse({"command": edit}))).text == "[no output]"
+            assert touched((await session.submission()).text) == ["new.py", "scale.py"], "what was built is no edit"  # type: ignore[union-attr]
         finally:
             await session.close()
         answer = SweReference.model_validate(reference.data)
