@@ -9,9 +9,9 @@ import unicodedata
 from collections import Counter
 
 from envs.search.dates import parse_date
-from envs.search.quantities import parse_quantity
+from envs.search.quantities import POINT, parse_quantity
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ARTICLES = frozenset({"a", "an", "the"})
 _ACCENTS = re.compile(
     r"[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c7\u0640\u064b-\u0652\u0670\u20d0-\u20ff\ufe00-\ufe0f]"
 )
@@ -38,9 +38,13 @@ def normalised(text: str) -> str:
     text = unicodedata.normalize("NFKD", _RAISED.sub(" ", text).casefold())
     text = unicodedata.normalize("NFC", _ACCENTS.sub("", text)).translate(_PLAIN)
     text = _INITIALS.sub("", text)
-    text = re.sub(r"(?<=\d),(?=\d{3})|['’‘`]|(?<!\d)\.|\.(?!\d)", "", _MINUS.sub(" minus ", text))
+    text = POINT.sub("0.", _MINUS.sub(" minus ", text))
+    text = re.sub(r"(?<=\d),(?=\d{3})|['’‘`]|(?<!\d)\.|\.(?!\d)", "", text)
     text = _DROPPED.sub(_kept_mark, text.replace("&", " and "))
-    return " ".join(_ARTICLES.sub(" ", text).split()) or " ".join(text.split())
+    words = text.split()
+    # An article stands before something: the last letter of `Hepatitis A` is none.
+    kept = [word for word in words[:-1] if word not in _ARTICLES] + words[-1:]
+    return " ".join(words if _ARTICLES.issuperset(kept) else kept)
 
 
 def _kept_mark(dropped: re.Match[str]) -> str:

@@ -33,6 +33,8 @@ _DIGITS = re.compile(
     r"(?P<digits>-?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+|\d+)(?:\.\d+)?)"
     r"\s*(?P<rest>[^\d]*)$"
 )
+POINT = re.compile(r"(?<![\w.])\.(?=\d)")
+"""At the beginning of a number (`.5`), where its zero is left out."""
 _SPACES = re.compile(r"[,\s]")
 
 
@@ -55,7 +57,7 @@ class Quantity:
 
 def parse_quantity(text: str) -> Quantity | None:
     """`6,960`, `150 million people`, `$5.5 billion`, `twenty-one years`; None for anything else."""
-    text = text.strip().strip(".").casefold().replace("−", "-")
+    text = POINT.sub("0.", text.strip()).strip(".").casefold().replace("−", "-")
     if len(text) > _MAX_CHARACTERS:
         return None
     if about := _ABOUT.match(text):
