@@ -100,6 +100,7 @@ class Building:
             self._batch = {}
 
     def discard(self) -> None:
+        (self._path / "started_from").unlink()  # first: what a cut leaves of the rest is nothing to go on from
         shutil.rmtree(self._path)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -94,6 +95,32 @@ def test_a_run_cut_off_while_it_published_doubles_nothing(tmp_path: Path) -> Non
     (corpus_folder(home, "c") / "latest").unlink()
     again = index_corpus(source, "c", site)
     assert (again.manifest, state(home, made.version)[0]) == (made, 50)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_cut_off_while_it_threw_an_index_away_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is half removed is no index to go on from."""
+    old, new, home = write(tmp_path / "1.jsonl", "old", 50), write(tmp_path / "2.jsonl", "new", 60), tmp_path / "home"
+    site = Site(home, MemoryBlobs())
+    index_corpus(old, "c", site)
+    remove = shutil.rmtree
+
+    def dies(folder: Path, **_: bool) -> None:
+        if folder.exists():
+            remove(folder / "parts")
+            raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(shutil, "rmtree", dies)
+        with pytest.raises(Killed):
+            index_corpus(new, "c", site)
+    made = index_corpus(new, "c", site).manifest
+    assert (state(home, made.version)[0], made.stale) == (60, 0)
 
 
 class Slow:
