@@ -100,7 +100,9 @@ def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
         return Source(path.parent, (path,), columns)
     if not path.is_dir():
         raise CorpusError(f"{path}: no such file or folder")
-    files = sorted(p for p in path.rglob("*") if p.is_file() and not _passed_over(p.relative_to(path)))
+    # A link that leads to no file counts: what is behind it is lacking, which is better told than left out.
+    found_here = (p for p in path.rglob("*") if p.is_file() or p.is_symlink())
+    files = sorted(p for p in found_here if not _passed_over(p.relative_to(path)))
     # A dataset folder holds a README.md and its rows side by side: where there are rows, only they are documents.
     found = [p for p in files if _is_rows(p)] or [p for p in files if p.suffix.lower() in SUFFIXES]
     if not found:

@@ -65,6 +65,15 @@ def test_what_of_a_folder_is_not_read_is_told(tmp_path: Path) -> None:
     assert [path.name for path in open_source(tmp_path).left_out] == ["paper.pdf"]
 
 
+def test_a_link_to_rows_that_are_not_there_is_no_corpus_without_them(tmp_path: Path) -> None:
+    jsonl(tmp_path / "1.jsonl", ROWS)
+    (tmp_path / "2.jsonl").symlink_to(tmp_path / "not-downloaded")
+    (tmp_path / "more").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(CorpusError, match=r"2\.jsonl: damaged, or not what its name says: .*No such file"):
+        documents(tmp_path)
+    assert [path.name for path in open_source(tmp_path).left_out] == ["more"]
+
+
 def test_a_dataset_saved_to_disk_is_read(tmp_path: Path) -> None:
     datasets.Dataset.from_list([{"_id": d.id, "title": d.title, "contents": d.text} for d in DOCUMENTS]).save_to_disk(
         str(tmp_path / "saved")
