@@ -120,7 +120,7 @@ class Transport:
                 return await self._open(origin)
         except TimeoutError:
             raise ConnectTimeout(f"no connection in {seconds:g} s") from None
-        except OSError as e:
+        except (OSError, UnicodeError) as e:  # the latter of a host that no name can be
             raise TransportError(f"no connection: {type(e).__name__}: {e}") from None
 
     async def _open(self, origin: Origin) -> "Connection":

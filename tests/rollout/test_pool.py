@@ -125,6 +125,25 @@ async def test_a_dead_endpoint_costs_its_rollouts_a_retry_and_nothing_more(serve
     assert states[well.base_url] == "well"
 
 
+async def test_an_endpoint_whose_host_no_name_can_be_costs_its_rollouts_a_retry_and_nothing_more(serve: Any) -> None:
+    reads = 0
+
+    async def figures(_: web.Request) -> web.Response:
+        nonlocal reads
+        reads += 1
+        return web.Response(text="")
+
+    well = await serve(answering("well"), routes={"/metrics": figures})
+    async with Transport() as http, pool_of(http, well) as pool:
+        pool.add(Endpoint("http://model..example/v1"))
+        replies = [await pool.complete(talk(str(i)), {}) for i in range(10)]
+        looked = reads
+        async with asyncio.timeout(5):
+            while reads < looked + 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert [r.content for r in replies] == ["well"] * 10
+
+
 async def test_an_endpoint_that_recovers_is_used_again(serve: Any) -> None:
     server = await serve(refusing(500), refusing(500), answering("back"))
     async with Transport() as http, pool_of(http, server) as pool:
