@@ -26,18 +26,25 @@ def key_for(settings: Settings, url: str) -> str | None:
 
 
 def keys_in(path: Path | None) -> dict[str, str]:
-    """By base URL. A file that cannot be read now gives none, and is complained of once."""
+    """By base URL. A file that cannot be read now is complained of once, and counts as it last was: perhaps it is just
+    being written, and an endpoint would get no key meanwhile, or another's."""
     if path is None:
         return {}
     try:
-        changed = path.stat().st_mtime_ns
+        found = _read(path, path.stat().st_mtime_ns)
     except OSError as e:
-        return _unread(path, 0, e.strerror or str(e))
-    return _read(path, changed)
+        found = _unread(path, 0, e.strerror or str(e))
+    if found is not None:
+        _known[path] = found
+    return _known.get(path, {})
+
+
+_known: dict[Path, dict[str, str]] = {}
+"""What files held when they could last be read."""
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> dict[str, str]:
+def _read(path: Path, changed: int) -> dict[str, str] | None:
     try:
         found = orjson.loads(path.read_bytes())
         if not isinstance(found, dict) or not all(isinstance(key, str) for key in found.values()):
@@ -48,6 +55,5 @@ def _read(path: Path, changed: int) -> dict[str, str]:
 
 
 @lru_cache(maxsize=4)
-def _unread(path: Path, changed: int, words: str) -> dict[str, str]:  # noqa: ARG001 - a change is worth another word
+def _unread(path: Path, changed: int, words: str) -> None:  # noqa: ARG001 - a change is worth another word
     log.error("TRAJC_MODEL_KEYS: %s cannot be read: %s", path, words)
-    return {}

@@ -206,6 +206,24 @@ async def test_each_endpoint_gets_its_own_key_from_the_file_and_none_that_is_ano
     assert other.keys == ["Bearer general"]
 
 
+async def test_a_key_file_that_is_just_being_written_takes_no_key_from_an_endpoint_and_gives_it_no_other(
+    service: Service, serve: Any, tmp_path: Path
+) -> None:
+    endpoint, keys = await serve(), tmp_path / "keys.json"
+    keys.write_bytes(orjson.dumps({endpoint.url: "its own"}))
+    settings = Settings.model_validate({"home": tmp_path, "model_keys": keys, "model_key": "general"})
+    async with Models(settings, service.store) as models:
+        for torn in (None, b"", b'{"http'):
+            if torn is not None:
+                keys.write_bytes(torn)
+            await models.exchange()
+            await ask(models(work(base_urls=(endpoint.url,))), 1)
+        keys.unlink()
+        await models.exchange()
+        await ask(models(work(base_urls=(endpoint.url,))), 1)
+    assert endpoint.keys == ["Bearer its own"] * 4
+
+
 async def test_a_dead_endpoint_is_said_to_be_dead_for_as_long_as_rollouts_wait_for_it(
     tmp_path: Path, serve: Any
 ) -> None:
