@@ -81,13 +81,14 @@ class DockerSandbox(Machine):
             "container": self.id,
             "process": this_process(),
             "left": left,
-            "directory": self._state.directory,
+            "directory": self._state.directory.encode("utf-8", "surrogateescape").decode("latin-1"),  # any bytes
             "exports": self._state.exports.decode("latin-1") if not left else "",
         }
 
     async def take_up(self, standing: Mapping[str, Any]) -> None:
         """Go on as the shell would that wrote into the file `left` when its worker died. Raises `NotAdopted`."""
-        self._state = State(standing["directory"], standing["exports"].encode("latin-1"))
+        directory = standing["directory"].encode("latin-1").decode("utf-8", "surrogateescape")
+        self._state = State(directory, standing["exports"].encode("latin-1"))
         self._left = standing["left"]
         if not self._left:
             return

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from envs.adoption import NotAdopted
@@ -96,6 +97,20 @@ async def test_the_shell_goes_on_as_if_it_were_the_same(
     now = session.standing()
     assert now is not None
     assert now["sandbox"]["container"] == standing["sandbox"]["container"]
+    await session.close()
+
+
+async def test_a_shell_in_a_folder_whose_name_is_no_text_can_be_noted_and_goes_on(
+    tmp_path: Path, task: Task, environment: SweEnvironment
+) -> None:
+    """A journal is JSON, which holds no bytes that are no text."""
+    standing = left(tmp_path, task, bash(r"mkdir $'\xff' && cd $'\xff'"))
+    session = await environment.adopt(task, owner(2), orjson.loads(orjson.dumps(standing)))
+    assert (await session.call("bash", BashArguments(command="pwd | od -An -c"))).text.split()[-3:] == [
+        "/",
+        "377",
+        r"\n",
+    ]
     await session.close()
 
 
