@@ -164,7 +164,10 @@ def addresses(base_url: str) -> tuple[str, URL]:
 
 def request_head(model: str, conversation: Conversation, sampling: dict[str, Any]) -> bytes:
     """The request's JSON up to its messages. `extra_body` is merged, as the openai package does it."""
-    fields = {**sampling, **sampling.get("extra_body", {})}
+    extra = sampling.get("extra_body") or {}
+    if not isinstance(extra, dict):
+        raise ModelRefused(f"sampling.extra_body is a JSON object, not {type(extra).__name__}")
+    fields = {**sampling, **extra}
     fields.pop("extra_body", None)
     if refused := OURS & fields.keys():
         raise ModelRefused(f"sampling may not set {', '.join(sorted(refused))}")

@@ -384,6 +384,14 @@ async def test_sampling_may_not_replace_what_the_rollout_sends(serve: Any, field
     assert server.seen == []
 
 
+async def test_an_extra_body_that_is_none_is_none_and_one_that_is_no_object_is_named(serve: Any) -> None:
+    server = await serve(answer(OK))
+    assert (await ask(server.base_url, sampling={"extra_body": None})).content == "hello"
+    assert "extra_body" not in server.seen[0][1]
+    with pytest.raises(ModelRefused, match=r"sampling\.extra_body is a JSON object, not str"):
+        await ask(server.base_url, sampling={"extra_body": "top_k=4"})
+
+
 async def test_a_key_that_no_header_can_carry_is_refused_unsaid(serve: Any) -> None:
     server = await serve(answer(OK))
     with pytest.raises(ModelError, match=f"the API key of {server.base_url} holds characters") as e:
