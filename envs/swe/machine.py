@@ -26,7 +26,7 @@ PRELUDE = f"[ -f {CONDA} ] && . {CONDA} testbed"
 SHELL = ["/bin/bash", "--noprofile", "--norc", "-c", PROGRAM]
 HELP_SECONDS = 30.0
 DISK_SECONDS = 5.0
-"""Between two looks at the disk while a command runs."""
+"""Between two looks at the disk while commands run."""
 KILLED = (None, 137, -9)
 NOT_STARTED = (126, 127, 128)
 """Exit statuses that a container's runtime gives, too, for what it cannot start in one that ended a moment ago."""
@@ -47,6 +47,8 @@ class Machine(ABC):
         self._shell: Shell | None = None
         self._helper: Shell | None = None
         self._closed = False
+        self._disk_seen = time.monotonic()
+        """When the disk was last looked at."""
 
     @abstractmethod
     async def _start(self, argv: list[str], workdir: str, stdin: bool) -> Channel:
@@ -93,21 +95,27 @@ class Machine(ABC):
         return output
 
     async def _watched(self, shell: Shell, command: str, seconds: float) -> Output:
-        """The command, ended by a sweep when the disk is found too full while it runs or after it ran for long."""
+        """The command, ended by a sweep when the disk is found too full: while it runs, after it ran for long, or
+        after many short ones."""
         full = False
+
+        async def look() -> bool:
+            self._disk_seen = time.monotonic()
+            return await self._disk_bytes() > self._spec.bounds.disk_bytes
 
         async def watch() -> None:
             nonlocal full
             while not full:
                 await asyncio.sleep(DISK_SECONDS)
-                full = await self._disk_bytes() > self._spec.bounds.disk_bytes
+                full = await look()
             await self._sweep()
 
         watching = asyncio.create_task(watch())
         try:
             output = await shell.run(command, seconds)
-            if output.seconds > 1 and not full and output.ended == "exited":
-                full = await self._disk_bytes() > self._spec.bounds.disk_bytes
+            due = output.seconds > 1 or time.monotonic() - self._disk_seen > DISK_SECONDS
+            if due and not full and output.ended == "exited":
+                full = await look()
                 if full:
                     await self._sweep()
         finally:

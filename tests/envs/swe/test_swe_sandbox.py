@@ -16,6 +16,7 @@ from envs.errors import TaskError
 from envs.swe.bubblewrap import BubblewrapSandboxes
 from envs.swe.engine.owner import this_process
 from envs.swe.environment import SweEnvironment
+from envs.swe.machine import DISK_SECONDS
 from envs.swe.sandbox import Output, Sandbox, Sandboxes, SandboxSpec
 from envs.task import Reference, Task
 from tests.envs.swe.conftest import rootfs
@@ -135,6 +136,13 @@ async def test_a_full_disk_ends_the_command_and_can_be_emptied(sandboxes: Sandbo
         ("disk", b""),
         ("exited", b"fine\n"),
     ]
+
+
+async def test_short_commands_fill_no_more_of_the_disk_than_a_long_one(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(replace(spec, bounds=replace(spec.bounds, disk_bytes=50 << 20)))
+    assert (await box.run("fallocate -l 100M /tmp/a", 10)).ended == "exited"
+    await asyncio.sleep(DISK_SECONDS)
+    assert (await box.run("fallocate -l 1M /tmp/b", 10)).ended == "disk"
 
 
 async def test_no_folder_takes_more_of_the_machine_s_memory_than_it_may(
