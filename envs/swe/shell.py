@@ -20,24 +20,26 @@ from envs.swe.sandbox import Bounds, Output
 
 PROGRAM = r"""
 exec 2>&1
+__trace=
 __farewell() {
+  builtin set +x  # or it would tell how we tell, with a mark that is another each time
+  [[ $3 == *x* ]] && __trace='builtin set -x; ' || __trace=
+  [[ ${__begun-} || $2 == gone ]] || builtin exit 126  # it cannot open a file any more, which another shell can
   builtin printf '\0%s %s %d %s\0' "$__mark" "$2" "$1" "$PWD"
   builtin export -p
   builtin printf '\0%s\0' "$__mark"
 }
-trap '__farewell "$?" gone' EXIT
+trap '__farewell "$?" gone "$-"' EXIT
 while IFS= builtin read -r -d '' __mark && IFS= builtin read -r -d '' __command; do
   __begun=
-  { __begun=1; builtin eval "$__command"; } </dev/null
-  __code=$?
-  [[ $__begun ]] || builtin exit 126  # it cannot open a file any more, which another shell can
-  __farewell "$__code" here
+  { __begun=1; builtin eval "${__trace-}$__command"; } </dev/null
+  __farewell "$?" here "$-"
 done
 if [ -n "${__left-}" ]; then
-  __set=$SHELLOPTS
+  __set=$SHELLOPTS${__trace:+:xtrace}
   builtin set +eux
   __jobs=$(builtin jobs -pr)
-  builtin unset __mark __command __begun __code
+  builtin unset __mark __command __begun __trace
   {
     builtin echo "# ${__jobs:+busy}"
     builtin declare -p; builtin declare -f; builtin alias -p; builtin umask -p; builtin trap -p; builtin shopt -p

@@ -226,3 +226,15 @@ def test_a_workdir_that_leads_out_is_no_folder_of_the_host(
     with pytest.raises(TaskError, match="must be an absolute path below /"):
         asyncio.run(world.start(task, {}))
     assert (tmp_path.stat().st_uid, (tmp_path / ".git").exists()) == (owner, False)
+
+
+async def test_a_shell_that_tells_what_it_runs_goes_on_and_says_the_same_each_time(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    box = await sandboxes.start(spec)
+    await box.run("f() { echo mine; }; set -x", 10)
+    one, two = await box.run("f", 10), await box.run("f", 10)
+    assert (one.data, one.fresh_shell) == (two.data, False)
+    assert one.data.startswith(b"++ f\n++ echo mine\nmine\n")
+    await box.run("set +x", 10)
+    assert (await box.run("f", 10)).data == b"mine\n"
