@@ -97,3 +97,14 @@ async def test_an_engine_killed_before_it_noted_a_start_leaves_no_process(spec: 
         await sandboxes.client.containers.container(box.id).delete(force=True)
         await asyncio.to_thread(until, lambda: "until [" not in str(engine.processes()), "the watch has ended")
         await sandboxes.close()
+
+
+async def test_an_agent_that_uses_up_all_processes_in_the_background_ends_no_container(
+    docker_sandboxes: DockerSandboxes, spec: SandboxSpec
+) -> None:
+    """A watch that had to start a process ended when it could not, within a minute."""
+    box = await docker_sandboxes.start(spec)
+    await asyncio.sleep(1.5)
+    assert (await box.run("pgrep -P 1", 10)).data == b"", "the watch starts none"
+    await box.run("(sleep 0.1 &) ; sleep 1.5", 10)
+    assert (await box.run("ps -o comm= --ppid 1", 10)).data == b"", "and buries those of others"
