@@ -28,6 +28,8 @@ LOOSE_QUOTES = frozenset({"sqlite"})
 """Dialects where a name in double quotes that nothing has is a text."""
 LOOSE_MOMENTS = frozenset({"sqlite"})
 """Dialects with date functions that sqlglot does not know (`envs.sql.moments`)."""
+CUTTING_CASTS = frozenset({"sqlite"})
+"""Dialects where a cast to an integer, which has 64 bits, cuts a fraction off; DuckDB rounds."""
 JOINING_PLUS = frozenset({"tsql"})
 """Dialects where + joins texts."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
@@ -42,6 +44,8 @@ def translate(sql: str, dialect: str) -> str:
             trees = [moments_as_there(tree) for tree in trees]
         for tree in trees:
             _finish(tree)
+            if dialect in CUTTING_CASTS:
+                _cut_casts(tree)
         return "; ".join(tree.sql(dialect="duckdb") for tree in trees)
     except (SqlglotError, RecursionError, ValueError) as e:
         raise Unparsable(f"this cannot be read as {dialect} SQL: {str(e).splitlines()[0]}") from e
@@ -63,6 +67,13 @@ def _finish(tree: exp.Expr) -> None:
     for param in list(tree.find_all(exp.DataTypeParam)):
         if param.name.upper() == "MAX":
             param.pop()
+
+
+def _cut_casts(tree: exp.Expr) -> None:
+    for cast in reversed(list(tree.find_all(exp.Cast))):  # the inner one first, of which the outer takes a copy
+        if cast.is_type(*exp.DataType.INTEGER_TYPES):
+            cast.set("this", exp.func("trunc", exp.cast(cast.this, exp.DataType.Type.DOUBLE)))
+            cast.set("to", exp.DataType.build("BIGINT"))
 
 
 def loosen_groups(sql: str, row_of_extreme: bool = False) -> str:

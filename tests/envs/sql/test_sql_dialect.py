@@ -108,6 +108,14 @@ def test_beside_a_maximum_sqlite_takes_the_row_that_has_it(shop: Database, sql: 
     assert run(shop, sql, "sqlite") == run(shop, sql, "sqlite", first=True) == expected
 
 
+@pytest.mark.parametrize(
+    "number", ["7.9", "-7.9", "'7.9'", "7", "'7'", "NULL", "3000000000.5", "2.5 * 3", "CAST(1.9 AS INTEGER) + 1.9"]
+)
+def test_a_gold_query_of_sqlite_cuts_a_fraction_off_where_it_casts(shop: Database, number: str) -> None:
+    sql = f"SELECT CAST({number} AS INTEGER), CAST({number} AS INT)"
+    assert run(shop, sql, "sqlite", first=True) == [list(sqlite3.connect(":memory:").execute(sql).fetchone())]
+
+
 def test_duckdb_is_tried_first_so_that_its_own_quotes_keep_their_meaning(shop: Database) -> None:
     sql = 'SELECT "name" FROM customers WHERE id = 1'
     assert run(shop, sql, "mysql") == [["Ada"]]
