@@ -18,6 +18,7 @@ Table = list[tuple[Cell, ...]]
 _DIGITS = 300
 """Longer texts are no numbers: an integer of more than 308 digits has no float to be compared with."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_SEVERAL = re.compile(r"[,\[\]{}]")
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
 _TAIL = re.compile(r"^((?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d)(?:(\.\d*[1-9])0*|\.0+)?(?:Z|[+-]00(?::?00)?)?$")
@@ -46,8 +47,11 @@ def unify(value: Any) -> Cell:
 
 
 def _part(value: Any) -> str:
-    """Of a nested value: a fraction with the digits that survive its reckoning."""
+    """Of a nested value: a fraction with the digits that survive its reckoning, a text in quotes where it could be
+    taken for several."""
     cell = unify(value)
+    if isinstance(cell, str) and isinstance(value, str) and _SEVERAL.search(cell):
+        return f"'{cell}'"
     return format(cell, ".9g") if isinstance(cell, float) else str(cell)
 
 

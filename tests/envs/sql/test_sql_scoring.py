@@ -36,6 +36,7 @@ SAME: dict[str, tuple[Rows, Rows]] = {
     "what is left of a sum that is 0": ([(0,)], [(0.1 + 0.2 - 0.3,)]),
     "nested": ([([1, 2],)], [(["1", 2.0],)]),
     "nested fractions": ([([0.1 + 0.2],)], [([0.3],)]),
+    "a list as DuckDB prints it": ([(["a, b", "c"],)], [("['a, b', c]",)]),
     "interchangeable columns": ([(1, 2, 1), (2, 1, 2)], [(1, 1, 2), (2, 2, 1)]),
 }
 OTHER: dict[str, tuple[Rows, Rows]] = {
@@ -50,6 +51,8 @@ OTHER: dict[str, tuple[Rows, Rows]] = {
     "beyond tolerance": ([(1.0001,)], [(1.0002,)]),
     "digits that no float holds": ([("9" * 399, 1.5)], [("9" * 398, 1.5)]),
     "large integers apart by one": ([(100000001,)], [(100000002,)]),
+    "a text and the parts of it": ([(["a, b"],)], [(["a", "b"],)]),
+    "a list of lists and one list": ([([[1], [2]],)], [(["[1]", "[2]"],)]),
     "null and zero": ([(None,)], [(0,)]),
     "null and empty text": ([(None,)], [("",)]),
     "leading zeros": ([("007",)], [(7,)]),
