@@ -31,7 +31,8 @@ SAMPLE_SEED = 42
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _CHANCY = {exp.Rand, exp.Uuid}
-_CHANCY_NAMES = {"uuidv4", "uuidv7"}
+_CHANCY_NAMES = {"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"}
+"""As sqlglot leaves them where a schema stands before them, or where it does not know them."""
 _PIVOTS = {TokenType.PIVOT, TokenType.UNPIVOT}
 _ORDERS = {TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET}
 _RUNS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
@@ -61,6 +62,7 @@ class Guard:
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._known = {relation.name.casefold() for relation in manifest.relations}
+        self._chancy = any(name in view.sql.casefold() for view in manifest.views for name in _CHANCY_NAMES)
         self.check = lru_cache(maxsize=256)(self._check)
         """(sql) -> Checked. Raises `Refused`, `UnknownTable` or `Unparsable`; each says what is wrong in words for the
         agent. Passed statements are remembered: agents repeat themselves, and an answer was mostly tried before."""
@@ -86,7 +88,9 @@ class Guard:
         text = tree.sql(dialect="duckdb") if rewritten else _one_statement(sql)
         self._check_duckdb(text)
         reads = tables_in(scopes, self._manifest)
-        return Checked(sql=text, tree=tree, reads=reads, catalog=catalog, chancy=not kinds.isdisjoint(_CHANCY))
+        return Checked(
+            sql=text, tree=tree, reads=reads, catalog=catalog, chancy=self._chancy or not kinds.isdisjoint(_CHANCY)
+        )
 
     def _check_nodes(self, tree: exp.Expr) -> set[type]:
         """The kinds of nodes that there are."""

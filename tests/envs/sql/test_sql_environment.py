@@ -134,8 +134,13 @@ async def test_a_month_is_a_month_and_not_30_days(environment: SqlEnvironment) -
 
 
 async def test_random_ids_are_the_same_each_time(environment: SqlEnvironment) -> None:
-    first = await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")
-    assert (await use(environment, "run_sql", sql="SELECT uuidv4(), gen_random_uuid(), random()")).text == first.text
+    for sql in (
+        "SELECT uuidv4(), gen_random_uuid(), random()",
+        "SELECT main.random()",
+        "SELECT main.gen_random_uuid()",
+    ):
+        first = await use(environment, "run_sql", sql=sql)
+        assert (await use(environment, "run_sql", sql=sql)).text == first.text
 
 
 async def test_evidence_holds_the_whole_table(environment: SqlEnvironment, shop: Database) -> None:

@@ -147,3 +147,10 @@ def test_a_table_called_like_a_catalog_is_itself() -> None:
         database="x", version="", tables=(Table(name="sqlite_master", columns=columns("a"), rows=0, size=0),)
     )
     assert Guard(own).check("SELECT * FROM sqlite_master").sql == "SELECT * FROM sqlite_master"
+
+
+def test_random_values_of_a_view_are_asked_for_with_a_seed_too() -> None:
+    chancy = View(name="shuffled", columns=columns("name"), sql="SELECT name FROM customers ORDER BY random()")
+    guard = Guard(MANIFEST.model_copy(update={"views": (chancy,)}))
+    assert guard.check("SELECT * FROM shuffled").chancy
+    assert not GUARD.check("SELECT * FROM spending").chancy
