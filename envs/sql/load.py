@@ -47,6 +47,7 @@ def load_database(source: Path, name: str, site: Site) -> Database:
         try:
             connection = duckdb.connect(str(file))
             try:
+                connection.execute("SET TimeZone = 'UTC'")  # as the workers': a moment is told alike everywhere
                 found = _copied(connection, source)
                 manifest = _described(connection, name, found, site)
             finally:

@@ -74,6 +74,19 @@ def test_text_is_exact_where_json_numbers_are_not(tmp_path: Path, site: Site) ->
     ]  # fmt: skip
 
 
+def test_the_version_and_the_moments_do_not_hang_on_where_it_is_loaded(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text("at\n2024-01-02 03:04:05+02\n")
+    loaded = set()
+    for zone in ("UTC", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        table = load_database(tmp_path / "t.csv", "moments", site).manifest.tables[0]
+        assert table.blob is not None
+        loaded.add(site.blobs.get(table.blob.hash).splitlines()[1])
+    assert loaded == {b'["2024-01-02 01:04:05+00:00"]'}
+
+
 def test_the_version_is_the_contents(shop_file: Path, shop: Database, site: Site, tmp_path: Path) -> None:
     assert load_database(shop_file, "shop", site) == shop
     with duckdb.connect(str(shop_file)) as connection:
