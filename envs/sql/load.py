@@ -4,9 +4,13 @@ Only tables, and the views over them, are taken: macros, sequences, secrets and 
 and what stays behind is listed in the manifest.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,8 @@ from envs.sql.values import converter, printed, table_head, table_lines
 from envs.sql.world import TABLE_MEDIA_TYPE
 
 BATCH = 2048
+LOCKED_WITHIN = 60
+"""Seconds in which a loader has locked what it began."""
 
 
 def load_database(source: Path, name: str, site: Site) -> Database:
@@ -42,7 +48,9 @@ def load_database(source: Path, name: str, site: Site) -> Database:
         raise TaskError(f"no database to load at {source}")
     home = folder(site) / name
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".loading-") as scratch:
+    _sweep(home)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".loading-") as scratch, (Path(scratch) / "lock").open("w") as at:
+        fcntl.flock(at, fcntl.LOCK_EX)
         file = Path(scratch) / "new.duckdb"
         try:
             connection = duckdb.connect(str(file))
@@ -59,6 +67,15 @@ def load_database(source: Path, name: str, site: Site) -> Database:
         _write(home / f"{manifest.version}.json", manifest.model_dump_json(indent=1))
         _write(home / "newest", manifest.version + "\n")
     return find_database(site, name, manifest.version)
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed loaders left: a lock ends with the process that holds it."""
+    for path in home.glob(".loading-*/lock"):
+        with contextlib.suppress(OSError), path.open("rb") as lock:
+            if time.time() - path.stat().st_mtime > LOCKED_WITHIN:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _copied(connection: Any, source: Path) -> Found:

@@ -1,5 +1,8 @@
+import fcntl
 import json
+import os
 import sqlite3
+import time
 from pathlib import Path
 
 import duckdb
@@ -85,6 +88,22 @@ def test_the_version_and_the_moments_do_not_hang_on_where_it_is_loaded(
         assert table.blob is not None
         loaded.add(site.blobs.get(table.blob.hash).splitlines()[1])
     assert loaded == {b'["2024-01-02 01:04:05+00:00"]'}
+
+
+def test_what_a_killed_loader_left_is_removed_by_the_next_and_what_a_living_one_makes_is_not(
+    shop_file: Path, shop: Database, site: Site
+) -> None:
+    home = shop.path.parent
+    for name, minutes in (("dead", 5), ("living", 5), ("new", 0)):
+        (home / f".loading-{name}").mkdir()
+        lock = home / f".loading-{name}" / "lock"
+        lock.touch()
+        (lock.parent / "new.duckdb").write_bytes(b"x")
+        os.utime(lock, times=(time.time() - 60 * minutes,) * 2)
+    with (home / ".loading-living" / "lock").open("rb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        load_database(shop_file, "shop", site)
+    assert sorted(path.name for path in home.glob(".loading-*")) == [".loading-living", ".loading-new"]
 
 
 def test_the_version_is_the_contents(shop_file: Path, shop: Database, site: Site, tmp_path: Path) -> None:
