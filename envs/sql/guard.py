@@ -168,14 +168,20 @@ def parse(sql: str, dialect: str = "duckdb") -> exp.Expr:
 
 
 def pivot_in_brackets(sql: str) -> str | None:
-    """A PIVOT or UNPIVOT statement that is ordered or limited, which sqlglot does not read, as the query
-    `SELECT * FROM (PIVOT ...) ORDER BY ...`, which it does. None for any other. Raises as `check_bounds` does."""
-    depth, pivots = 0, False
+    """With the first PIVOT or UNPIVOT statement that is ordered or limited, which sqlglot does not read, as the query
+    `SELECT * FROM (PIVOT ...) ORDER BY ...`, which it does. None where there is none. Raises as `check_bounds` does."""
+    begun: list[int | None] = [None]
+    """For each open bracket, where a PIVOT within it begins."""
     for token in check_bounds(sql):
-        depth += (token.token_type in _OPEN) - (token.token_type in _CLOSE)
-        pivots |= depth == 0 and token.token_type in _PIVOTS
-        if pivots and depth == 0 and token.token_type in _ORDERS:
-            return f"SELECT * FROM (\n{sql[: token.start]}\n) {sql[token.start :]}"
+        kind, start = token.token_type, begun[-1]
+        if kind in _OPEN:
+            begun.append(None)
+        elif kind in _CLOSE and len(begun) > 1:
+            begun.pop()
+        elif kind in _PIVOTS:
+            begun[-1] = token.start
+        elif kind in _ORDERS and start is not None:
+            return f"{sql[:start]}SELECT * FROM (\n{sql[start : token.start]}\n) {sql[token.start :]}"
     return None
 
 
