@@ -66,10 +66,12 @@ def converter(types: Sequence[str], one: Callable[[Any], Any] = plain) -> Callab
 
 
 def printed(types: Sequence[str], query: str) -> str | None:
-    """The query with its columns of the `LOSSY` types as text, other column names; None where there are none."""
-    if LOSSY.isdisjoint(types):
+    """The query with its columns of the `LOSSY` types, or of lists and structs of them, as text, other column names;
+    None where there are none."""
+    lossy = {name for name in types if name in LOSSY or (name[-1] in "])" and any(kind in name for kind in LOSSY))}
+    if not lossy:
         return None
-    columns = (f"CAST(#{n} AS VARCHAR)" if name in LOSSY else f"#{n}" for n, name in enumerate(types, 1))
+    columns = (f"CAST(#{n} AS VARCHAR)" if name in lossy else f"#{n}" for n, name in enumerate(types, 1))
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 

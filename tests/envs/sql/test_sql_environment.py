@@ -133,6 +133,12 @@ async def test_a_month_is_a_month_and_not_30_days(environment: SqlEnvironment) -
     assert (await use(environment, "run_sql", sql=sql)).text == "i | d\n3 days | 1\n1 month | 2\n(2 rows)"
 
 
+async def test_a_month_within_a_list_or_struct_is_a_month(environment: SqlEnvironment) -> None:
+    sql = "SELECT [INTERVAL 1 MONTH] AS l, {'i': TIMESTAMP_NS '2024-01-02 03:04:05.000000006'} AS s, 1.0 AS d"
+    shown = "l | s | d\n[1 month] | {'i': '2024-01-02 03:04:05.000000006'} | 1\n(1 row)"
+    assert (await use(environment, "run_sql", sql=sql)).text == shown
+
+
 async def test_random_ids_are_the_same_each_time(environment: SqlEnvironment) -> None:
     for sql in (
         "SELECT uuidv4(), gen_random_uuid(), random()",
