@@ -171,7 +171,7 @@ class Engine:
                     cursor.execute(exact)
                 except duckdb.ParserException:  # a comment after the semicolon
                     cursor.execute(statement)
-            kept, count, more = _fetch(cursor, types, ask)
+            kept, count, more, unkept = _fetch(cursor, types, ask)
         finally:
             cursor.close()
         if statement.startswith("EXPLAIN "):
@@ -187,6 +187,7 @@ class Engine:
                 "columns": columns,
                 "count": count,
                 "more": more,
+                "unkept": unkept,
                 "tables": tables,
                 "listed": listed,
                 "sql": statement,
@@ -244,11 +245,11 @@ def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:
     return [translated, as_it_is] if ask.dialect_first else [as_it_is, translated]
 
 
-def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool]:
-    """Rows as JSON, the number counted, and whether there are more still."""
+def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool, int]:
+    """Rows as JSON, the number counted, whether there are more still, and the bytes of the first row not kept."""
     convert = converter(types, number)
     kept: list[bytes] = []
-    size = count = 0
+    size = count = unkept = 0
     keeping = True
     while rows := cursor.fetchmany(CHUNK):
         count += len(rows)
@@ -257,15 +258,15 @@ def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, b
                 text = orjson.dumps(convert(row))
                 size += len(text) + 1
                 if len(kept) >= ask.max_rows or size > ask.max_bytes:
-                    keeping = False
+                    keeping, unkept = False, len(text)
                     break
                 kept.append(text)
         if count >= ask.max_count:
             more = len(rows) == CHUNK and bool(cursor.fetchmany(1))
-            return kept, count, more
+            return kept, count, more, unkept
         if len(rows) < CHUNK:
             break
-    return kept, count, False
+    return kept, count, False, unkept
 
 
 def _listing(found: Listing) -> bytes:
@@ -275,6 +276,7 @@ def _listing(found: Listing) -> bytes:
             "columns": [(name, "VARCHAR") for name in found.columns],
             "count": len(found.rows),
             "more": False,
+            "unkept": 0,
             "tables": [],
             "listed": found.tables,
             "sql": "",

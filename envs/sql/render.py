@@ -26,7 +26,7 @@ class Shown:
     hidden: int
     """Bytes of `whole` that do not."""
     lost: int
-    """Bytes, estimated from the rows kept, of rows that were counted and not kept."""
+    """Bytes of rows that were counted and not kept, estimated from those kept or else from the first that was not."""
 
     @property
     def complete(self) -> bool:
@@ -51,7 +51,8 @@ def show(found: Rows, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> S
     else:
         ranges, hidden = ((0, size),), total - size
         text = "\n".join([*lines[: shown_rows + 1], _count(found, shown_rows)])
-    lost = round((total - sizes[0]) / len(found.rows) * found.left) if found.rows else 0
+    each = (total - sizes[0]) / len(found.rows) if found.rows else found.unkept
+    lost = round(each * found.left)
     return Shown(text=text, whole=whole, ranges=ranges, hidden=hidden, lost=lost)
 
 
@@ -59,6 +60,8 @@ def _count(found: Rows, shown: int | None) -> str:
     total = f"{'more than ' if found.more else ''}{found.count:,} row{'' if found.count == 1 else 's'}"
     if shown is None:
         return f"({total}; too wide to show whole: select fewer or shorter columns)"
+    if not found.rows and found.count:
+        return f"({total}; too wide to show: select fewer or shorter columns)"
     if shown == found.count and not found.more:
         return f"({total})"
     left = f"{'more than ' if found.more else ''}{found.count - shown:,}"

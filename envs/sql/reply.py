@@ -20,6 +20,8 @@ class Rows:
     """Rows counted, kept or not."""
     more: bool
     """Whether there were more than were counted."""
+    unkept: int
+    """Bytes of the first row that was not kept; 0 where all were."""
     tables: tuple[str, ...]
     """Base tables that the query read."""
     listed: tuple[str, ...]
@@ -57,6 +59,7 @@ def parse_reply(data: bytes) -> Reply:
         rows=raw["rows"],
         count=raw["count"],
         more=raw["more"],
+        unkept=raw["unkept"],
         tables=tuple(raw["tables"]),
         listed=tuple(raw["listed"]),
         sql=raw["sql"],
