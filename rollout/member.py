@@ -66,6 +66,8 @@ class Member:
         self.left_behind = 0
         """Calls in flight that began before the breaker opened: some may hang for as long as a timeout allows, and say
         nothing of how the endpoint is now."""
+        self.answered = -1.0
+        """When it last did; negative before."""
         self.last_trouble = ""
 
     def admits(self, now: float) -> bool:
@@ -110,7 +112,8 @@ class Member:
             available=self.admits(now),
         )
 
-    def served(self, reply: Reply) -> None:
+    def served(self, reply: Reply, now: float) -> None:
+        self.answered = now
         self.breaker = self.breaker.succeeded()
         self.pace = self.pace.after(reply.seconds)
         self.requests += 1
@@ -125,14 +128,24 @@ class Member:
         self.failures += 1
         self.last_trouble = str(trouble)
         if trouble.kind != "busy":
-            opened = self.breaker.opened
-            self.breaker = self.breaker.failed(began, now)
-            if self.breaker.opened != opened:
-                self.left_behind = self.in_flight
+            self._failed(began, now)
             return
         self.resting_until = max(self.resting_until, now + (trouble.after or 0.0))
         if began >= self.trimmed:
             self.slots, self.trimmed = max(min(self.slots, self.in_flight) * 0.75, 1.0), now
+
+    def cut_off(self, words: str, began: float, now: float, usual: float) -> None:
+        """Its rollout's clock ended a call that began then. Where it took longer than calls do, and nobody was answered
+        since, the endpoint may hang."""
+        if self.answered < began and now - began > 2 * self.pace.estimate(usual):
+            self.last_trouble = words
+            self._failed(began, now)
+
+    def _failed(self, began: float, now: float) -> None:
+        opened = self.breaker.opened
+        self.breaker = self.breaker.failed(began, now)
+        if self.breaker.opened != opened:
+            self.left_behind = self.in_flight
 
     def read(self, load: EngineLoad | None, now: float, bounds: Bounds) -> None:
         """A reading of the engine's figures, or a failure to read them."""

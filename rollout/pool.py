@@ -17,7 +17,7 @@ from rollout.balance import BREAKER, Breaker, choose
 from rollout.capacity import BOUNDS, Bounds, read_metrics
 from rollout.client import TIMEOUTS, ChatClient, Timeouts, addresses
 from rollout.member import Endpoint, Member, Status
-from rollout.model import ContextLengthExceeded, Conversation, ModelError, ModelRefused, Reply
+from rollout.model import ContextLengthExceeded, Conversation, ModelError, ModelRefused, Reply, TimeExceeded
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
 from rollout.transport import Transport
 
@@ -159,6 +159,10 @@ class Pool:
         except Trouble as trouble:
             told(member.url, trouble)
             raise self._troubled(member, trouble, began) from None
+        except TimeExceeded as e:
+            member.cut_off(str(e), began, self._clock(), self._usual())
+            self._avoid(member)
+            raise
         except (ContextLengthExceeded, ModelRefused) as e:
             self._answered = True
             if isinstance(e, ModelRefused):
@@ -168,7 +172,7 @@ class Pool:
             raise
         else:
             self._answered = True
-            member.served(reply)
+            member.served(reply, self._clock())
             told(member.url, reply)
             conversation.home = member.url
             return reply
@@ -185,12 +189,16 @@ class Pool:
             self._answered = True
         if not self._answered and self._is_cold(now) and not self._elsewhere(member, now):
             return self._nobody()
-        back = max(member.resting_until, member.breaker.until)
+        self._avoid(member)
+        others = any(m.admits(now) for m in self._members.values())
+        return Trouble(trouble.kind, str(trouble), None if others else trouble.after)
+
+    def _avoid(self, member: Member) -> None:
+        """Nobody waits for one that rests or is to be tried later."""
+        now, back = self._clock(), max(member.resting_until, member.breaker.until)
         if back > now:
             asyncio.get_running_loop().call_later(back - now, self._dispatch)
             self._move_queue(member)
-        others = any(m.admits(now) for m in self._members.values())
-        return Trouble(trouble.kind, str(trouble), None if others else trouble.after)
 
     def _is_cold(self, now: float) -> bool:
         """Whether, for as long as that counts, there were calls and no answer."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from rollout.balance import Breaker
 from rollout.client import Timeouts
 from rollout.member import Endpoint
-from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply
+from rollout.model import ContextLengthExceeded, Conversation, ModelError, Reply, TimeExceeded
 from rollout.pool import Policy, Pool
 from rollout.retry import Backoff
 from rollout.trajectory import Message
@@ -160,6 +160,25 @@ async def test_a_hung_endpoint_holds_up_nobody_else(serve: Any) -> None:
         others = [await pool.complete(talk(str(i)), {}) for i in range(20)]
         assert {r.content for r in others if r.endpoint == well.base_url} == {"well"}
         assert (await waiting).endpoint == well.base_url
+
+
+async def test_a_hung_endpoint_is_left_though_each_rollouts_clock_ends_before_the_calls(serve: Any) -> None:
+    hung, well = await serve(hang), await serve(answering("well", after=0.02))
+    policy = replace(POLICY, breaker=Breaker(threshold=2, cooldown=60))
+
+    async def timed(pool: Pool, key: str) -> str | None:
+        conversation = talk(key)
+        conversation.seconds_left = 1.0
+        try:
+            return (await pool.complete(conversation, {})).content
+        except TimeExceeded:
+            return "timeout"
+
+    async with Transport() as http, pool_of(http, hung, well, policy=policy, slots=8) as pool:
+        first, *later = [await asyncio.gather(*(timed(pool, f"{i}.{j}") for j in range(8))) for i in range(4)]
+        states = [s.state for s in pool.status()]
+    assert first.count("timeout") > 0
+    assert (later, states) == ([["well"] * 8] * 3, ["failing", "well"])
 
 
 async def test_no_endpoint_well_ends_in_model_error_after_patience(serve: Any) -> None:
