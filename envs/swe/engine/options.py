@@ -15,14 +15,18 @@ EXPIRES = "trajc.expires"
 # no shell that waits for a child only: it wakes and ends the container when its time is over, or when the engine has
 # thrown away what it keeps of it. One that was killed while it started this container holds it for one that never
 # started: removing it then removes the record, and no call of the engine's reaches the processes any more.
-# Where the agent uses up all processes there are, a shell that starts one ends, and the container with it: it naps by
-# reading from a pipe that it holds both ends of. It naps for a second, as it buries the dead only between two naps.
+# A shell that can start no process ends, and the container with it; so it starts one only, which wakes it from time to
+# time and starts none itself: it naps by reading from a pipe that it holds both ends of.
 WATCH = """
 trap "" TERM INT HUP
+trap : USR1
 exec 3<> <(:)
 until [ "$SECONDS" -ge "$0" ]; do
-    read -r -t 1 -u 3
-    (( ++naps % 30 )) && continue
+    kill -0 "$waker" || {
+        while read -r -t "$(($0 < 30 ? $0 : 30))" -u 3 || kill -USR1 1; do :; done &
+        waker=$!
+    }
+    wait "$waker"
     mapfile -t mounts < /proc/self/mountinfo
     [[ ${mounts[*]} != *//deleted* ]] || exit
 done
