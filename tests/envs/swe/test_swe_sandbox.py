@@ -238,3 +238,13 @@ async def test_a_shell_that_tells_what_it_runs_goes_on_and_says_the_same_each_ti
     assert one.data.startswith(b"++ f\n++ echo mine\nmine\n")
     await box.run("set +x", 10)
     assert (await box.run("f", 10)).data == b"mine\n"
+
+
+async def test_processes_that_leave_no_room_for_the_patch_are_ended(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(replace(spec, bounds=replace(spec.bounds, processes=24)))
+    crowd = "import os,time\nwhile 1:\n  try: os.fork()\n  except OSError: time.sleep(.1)"
+    await box.run(f'(sleep 0.3; exec python3 -c "{crowd}") > /dev/null 2>&1 &', 10)
+    await asyncio.sleep(1.5)
+    told = await box.execute(["/usr/bin/python3", "-c", "import os; os.wait() if os.fork() else print('told')"], 30)
+    assert told.data == b"told\n"
+    assert (await box.run("echo on", 10)).data == b"on\n"
