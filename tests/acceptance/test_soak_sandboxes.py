@@ -141,6 +141,10 @@ def actions(kind: str, gold: str) -> list[dict[str, Any]]:
     return [bash("git status --short"), bash(HOSTILE[kind][0]), answers, bring, bash(GOLD), submit]
 
 
+FLEETING = "scoring container killed"
+"""A score takes a moment only, so there is no waiting for its turn."""
+
+
 def until_done(store: Store, run: str, engine: OwnEngine, workers: list[Process], faults: Faults) -> None:
     """Something of ours breaks whenever a few more rollouts have ended, until the run is done."""
     chance = random.Random(7)
@@ -149,7 +153,7 @@ def until_done(store: Store, run: str, engine: OwnEngine, workers: list[Process]
         ("worker killed", lambda: worker_killed(chance.choice(workers))),
         ("container removed", lambda: harmed(engine, chance, faults, "removed")),
         ("engine killed", lambda: restarted(engine, signal.SIGKILL)),
-        ("scoring container killed", lambda: harmed(engine, chance, faults, "scoring")),
+        (FLEETING, lambda: harmed(engine, chance, faults, "scoring")),
         ("engine's disk full", lambda: filled(engine)),
         ("engine restarted", lambda: restarted(engine, signal.SIGTERM)),
     ]
@@ -159,16 +163,15 @@ def until_done(store: Store, run: str, engine: OwnEngine, workers: list[Process]
     while store.run(run).finished is None:
         assert time.monotonic() < deadline, store.accounts(run)
         ended = store.accounts(run).succeeded
-        if ended >= mark and (FULL or due):
-            for one in tuple(due):  # what finds nothing to break has its turn later, and holds up nothing
-                name, way = one
-                if way():
-                    faults.happened[name] += 1
-                    due.remove(one)
-                    mark = ended + (EVERY if FULL else 1)
-                    break
-            if FULL and not due:
-                due = deque(ways)
+        for one in tuple(due):  # what finds nothing to break has its turn later, and holds up nothing
+            name, way = one
+            if (ended >= mark or name == FLEETING) and way():
+                faults.happened[name] += 1
+                due.remove(one)
+                mark = ended + (EVERY if FULL else 1)
+                break
+        if FULL and not due:
+            due = deque(ways)
         time.sleep(0.1)
     assert set(faults.happened) == {name for name, _ in ways}, "the run was done before all had broken"
 
