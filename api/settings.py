@@ -91,6 +91,9 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(
         default=16 << 20, ge=1024, description="Largest JSON body, in bytes. Streamed JSONL is bounded by line."
     )
+    event_days: float = Field(
+        default=30, gt=0, description="How long events are kept for readers that were away, in days."
+    )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a worker may be silent before its jobs are taken back."
     )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from rollout.runs import Event
 from rollout.schema import events
-from rollout.store_part import StorePart
+from rollout.store_part import CHUNK, StorePart
 
 
 class Events(StorePart):
@@ -22,7 +22,14 @@ class Events(StorePart):
         with self.read() as c:
             return c.execute(sa.select(sa.func.max(events.c.id))).scalar_one() or 0
 
-    def trim_events(self, before: float) -> int:
-        """Forget what happened before this time. Returns how many."""
-        with self.write() as c:
-            return c.execute(events.delete().where(events.c.at < before)).rowcount
+    def trim_events(self, seconds: float) -> int:
+        """Forget what happened longer ago than this, a few at a time so that nobody waits for it. Returns how many."""
+        forgotten = 0
+        while True:
+            with self.write() as c:
+                first = events.select().order_by(events.c.id).limit(CHUNK)
+                old = [row.id for row in c.execute(first).all() if row.at < self.now() - seconds]
+                c.execute(events.delete().where(events.c.id.in_(old)))
+            forgotten += len(old)
+            if len(old) < CHUNK:
+                return forgotten

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from api.embedded import forget_events
 from api.models import Models
 from api.service import Service, open_service
 from api.settings import Settings
@@ -68,3 +69,17 @@ async def test_a_process_that_works_may_open_more_files_than_a_shell_gives_it(se
             assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(1 << 16, before[1]), before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_service_left_alone_for_a_month_keeps_no_event_of_then(tmp_path: Path, caplog: Any) -> None:
+    with open_service(Settings(home=tmp_path / "home", event_days=1e-6)) as service:
+        with service.store.write() as c:
+            service.store.emit(c, service.store.now(), ("run.finished", "ru_1", None, {}))
+            c.execute(sa.text("alter table events rename to away"))
+        forgetting = asyncio.create_task(forget_events(service, seconds=0.02))
+        await until(lambda: "trying again" in caplog.text)
+        with service.store.write() as c:
+            c.execute(sa.text("alter table away rename to events"))
+        await until(lambda: not service.store.events())
+        forgetting.cancel()
+        await asyncio.wait([forgetting])

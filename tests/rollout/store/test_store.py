@@ -91,8 +91,24 @@ def test_events_are_read_on_from_the_last_one_seen(store: Store, kit: Any, clock
     store.pause(run.id)
     assert [event.kind for event in store.events(after=created.id)] == ["run.paused"]
     assert store.events(after=store.last_event()) == ()
-    assert store.trim_events(clock.now) == 1
     assert store.events(run="run_x") == ()
+
+
+def test_old_events_are_forgotten_and_ids_go_on(store: Store, kit: Any, clock: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rollout.store_events.CHUNK", 2)
+    run = store.create_run(kit.spec, kit.rows(1))
+    for change in (store.pause, store.resume, store.pause, store.resume):
+        change(run.id)
+    clock.now += 10
+    assert store.trim_events(11) == 0
+    store.pause(run.id)
+    last = store.last_event()
+    assert store.trim_events(9) == 5
+    assert [event.id for event in store.events()] == [last]
+    clock.now += 10
+    assert (store.trim_events(9), store.events()) == (1, ())
+    store.resume(run.id)
+    assert [event.kind for event in store.events(after=last)] == ["run.resumed"]
 
 
 def test_no_event_appears_behind_one_that_was_already_read(store: Store, kit: Any) -> None:
