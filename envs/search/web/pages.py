@@ -1,7 +1,9 @@
 """Pages of the live web as documents, kept on disk for a while, so that rollouts of one task read the same page."""
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import time
 from pathlib import Path
 
@@ -75,4 +77,13 @@ class Pages:
     def _write(self, document: Document, fetched: str) -> None:
         path = self._path(document.id)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._forget(path.parent)
         write_whole(path, orjson.dumps([fetched, *orjson.loads(packed(document))]))
+
+    def _forget(self, folder: Path) -> None:
+        """Its pages that nobody is given any more: one folder with each page written, so that all have their turn."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > self._keep:
+                        os.unlink(entry)

@@ -1,6 +1,7 @@
 """Search APIs and sites are asked at a bounded rate by all rollouts together, and left alone when they ask for it."""
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator
@@ -91,6 +92,10 @@ async def searched(environment: SearchEnvironment) -> ToolResult:
     return await (await environment.start(TASK, {})).call("search", SEARCH.parse({"query": "q"}))
 
 
+def pages_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.json"))
+
+
 async def test_rollouts_share_the_pause_between_requests_to_the_api(api: Api, environments: Any) -> None:
     environment = environments(pause_seconds=0.1)
     began = time.monotonic()
@@ -162,3 +167,19 @@ async def test_rules_of_a_site_are_asked_for_once_however_many_want_them(api: Ap
     found = await asyncio.gather(*(session.call("visit", VISIT.parse({"id": url})) for url in urls))
     assert [result.is_error for result in found] == [False] * 5
     assert api.asked.count("/robots.txt") == 1
+
+
+async def test_pages_that_nobody_is_given_any_more_do_not_fill_the_disk(
+    api: Api, environments: Any, tmp_path: Path
+) -> None:
+    session = await environments().start(TASK, {})
+    await session.call("visit", VISIT.parse({"id": f"{api.origin}/other"}))
+    (kept,) = pages_in(tmp_path)
+    stale, fresh = kept.with_name("stale.json"), kept.with_name("fresh.json")
+    for path in (kept, stale, fresh):
+        path.touch()
+    for path in (kept, stale):
+        os.utime(path, (0, 0))
+    await session.call("visit", VISIT.parse({"id": f"{api.origin}/other"}))
+    assert pages_in(tmp_path) == sorted([kept, fresh])
+    assert api.asked.count("/other") == 2
