@@ -3,6 +3,7 @@
     pump, pumping   keep a bounded window of messages for jobs that are due (in the service)
     redis_carrier   puts them into Redis
     app             the Celery application: one task, `trajc.work(job, attempt)`, and two queues
+    hints           which messages a worker reads
     process         what a worker process holds: one event loop, one engine
     worker, watch   `trajc worker`: a Celery worker around such processes, and its end
     compiling       a compilation in a worker's own process

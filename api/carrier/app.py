@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from kombu.transport.redis import Channel
+from kombu.transport.redis import Transport
 
+from api.carrier.hints import TASK, Hints
 from api.carrier.process import worked
 from api.settings import read_settings
 from rollout.runs import JobKind
@@ -20,12 +21,8 @@ QUEUES: dict[JobKind, str] = {
 }
 """Each kind has workers of its own: compilation is CPU work, and a compilation that waits for its model calls must not
 wait behind the rollouts of others."""
-TASK = "trajc.work"
 
-
-# A channel that closes with messages in hand would put them back, over a connection that may just have been lost, and
-# its worker dies of that. Nobody needs them back: the pump sends again what is due.
-Channel.do_restore = False
+Transport.Channel = Hints
 
 
 def make_celery(redis_url: str) -> Celery:

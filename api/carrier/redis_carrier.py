@@ -6,7 +6,8 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api.carrier.app import TASK, make_celery
+from api.carrier.app import make_celery
+from api.carrier.hints import TASK
 from api.carrier.pump import CarrierAway
 
 LOCK = "trajc.pump"
