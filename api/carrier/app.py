@@ -52,6 +52,8 @@ def make_celery(redis_url: str) -> Celery:
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # Nor does an answer that is an error end it: a Redis that became a replica or cannot write its disk gets well.
+        broker_channel_error_retry=True,
         # No ETA and no countdown anywhere: they bypass prefetch and run twice. When a job is due, and how it is tried
         # again, stands in the database. No time limits either, which the threads pool ignores: a rollout has its own.
         task_default_queue=QUEUES["rollout"],

@@ -56,6 +56,13 @@ class Site:
             until(lambda: not client.llen(QUEUE) or self.worker.process.poll() is not None, "the message is read")
         assert self.worker.process.poll() is None, self.worker.log.read_text()[-3000:]
 
+    def is_refused(self) -> None:
+        """From now on."""
+        lost, before = b"Connection to broker lost", self.worker.said()
+        until(
+            lambda: self.worker.said()[len(before) :].count(lost) or self.worker.process.poll() is not None, "refused"
+        )
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
@@ -71,5 +78,20 @@ def test_a_message_that_somebody_else_put_into_a_queue_ends_no_worker(site: Site
         client.lpush(QUEUE, *FOREIGN)
     thrown = b"are no message of trajc's"
     until(lambda: site.worker.said().count(thrown) == len(FOREIGN) or site.worker.process.poll() is not None, "read")
+    site.works()
+    assert site.worker.end() == 0
+
+
+def test_a_redis_that_answers_with_errors_ends_no_worker(site: Site) -> None:
+    """It became a replica, as it does where another takes over; or the name of the queue holds something else."""
+    site.works()
+    with site.fleet.client as client:
+        client.replicaof("127.0.0.1", "1")
+        site.is_refused()
+        client.replicaof("NO", "ONE")
+        site.works()
+        client.set(QUEUE, "no list")
+        site.is_refused()
+        client.delete(QUEUE)
     site.works()
     assert site.worker.end() == 0
