@@ -18,7 +18,7 @@ OURS = b"trajc."
 """How the names of our queues begin; others are Celery's own."""
 
 
-class Hints(Channel):  # type: ignore[misc]
+class Hints(Channel):
     # A channel that closes with messages in hand would put them back, over a connection that may just have been lost,
     # and its worker dies of that. Nobody needs them back: the pump sends again what is due.
     do_restore = False
