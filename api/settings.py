@@ -31,7 +31,8 @@ class Settings(BaseModel):
     )
     redis_url: str | None = Field(
         default=None,
-        description="Redis that carries work to worker processes, such as `redis://host:6379/0`. Default: none; "
+        description="Redis that carries work to worker processes, such as `redis://host:6379/0`, `rediss://` with TLS "
+        "(`?ssl_ca_certs=FILE` for an authority of your own) or `unix:///PATH`. Default: none; "
         "`trajc serve` then does the work itself.",
     )
     serve_works: bool = Field(

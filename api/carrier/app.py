@@ -3,8 +3,10 @@
 Every setting below answers a trap of Celery over Redis; the comment names it.
 """
 
+import ssl
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 from celery import Celery
 from kombu.transport.redis import Transport
@@ -26,8 +28,11 @@ Transport.Channel = Hints
 
 
 def make_celery(redis_url: str) -> Celery:
-    app = Celery("trajc", broker=redis_url, set_as_current=False)
+    app = Celery("trajc", broker=named_for_celery(redis_url), set_as_current=False)
     app.conf.update(
+        # By itself Celery believes any certificate, and shows the password to whoever answers. What the URL says of it
+        # (`ssl_ca_certs`, `ssl_cert_reqs`) would be lost beside this; with an authority alone, certificates count.
+        broker_use_ssl={"ssl_cert_reqs": ssl.CERT_REQUIRED} if trusts_anybody(redis_url) else None,
         # What a job gave is in the database: results of tasks would only pile up in Redis.
         task_ignore_result=True,
         result_backend=None,
@@ -67,6 +72,20 @@ def make_celery(redis_url: str) -> Celery:
     )
     app.task(name=TASK)(worked)
     return app
+
+
+def trusts_anybody(redis_url: str) -> bool:
+    """Whether it wants TLS and does not say whom to believe."""
+    return redis_url.startswith("rediss://") and "ssl_" not in redis_url.partition("?")[2]
+
+
+def named_for_celery(redis_url: str) -> str:
+    """The URL, which is one of the package redis, as Celery reads it: it has other words for a socket in a file."""
+    address, _, query = redis_url.partition("?")
+    if not address.startswith("unix://"):
+        return redis_url
+    said = {"virtual_host" if name == "db" else name: values[-1] for name, values in parse_qs(query).items()}
+    return f"redis+socket://{address.removeprefix('unix://')}?{urlencode(said)}"
 
 
 @cache
