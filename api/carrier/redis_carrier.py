@@ -30,25 +30,25 @@ class RedisCarrier:
                 return False
             return bool(self._redis.pexpire(LOCK, LOCK_MILLISECONDS))
         except RedisError as e:
-            raise CarrierAway(type(e).__name__) from e
+            raise _away(e) from e
 
     def waiting(self, queue: str) -> int:
         try:
             return int(self._redis.llen(queue))
         except RedisError as e:
-            raise CarrierAway(type(e).__name__) from e
+            raise _away(e) from e
 
     def send(self, queue: str, job: str, attempt: int) -> None:
         try:
             self._celery.send_task(TASK, args=(job, attempt), queue=queue, retry=False, ignore_result=True)
         except (RedisError, OperationalError, OSError) as e:
-            raise CarrierAway(type(e).__name__) from e
+            raise _away(e) from e
 
     def clear(self, queue: str) -> None:
         try:
             self._redis.delete(queue)
         except RedisError as e:
-            raise CarrierAway(type(e).__name__) from e
+            raise _away(e) from e
 
     def close(self) -> None:
         """Another pump leads at once."""
@@ -59,3 +59,8 @@ class RedisCarrier:
             pass
         self._celery.close()
         self._redis.close()
+
+
+def _away(error: Exception) -> CarrierAway:
+    """With what Redis said; no error of these repeats a password."""
+    return CarrierAway(f"{type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import redis
 
 from api.carrier.pump import CarrierAway
 from api.carrier.redis_carrier import RedisCarrier
@@ -54,9 +55,9 @@ def test_a_redis_whose_certificate_nobody_knows_is_shown_no_password(port: int, 
     """Celery by itself believes any certificate."""
     stranger = f"rediss://:password@localhost:{port}/0"
     with closing(RedisCarrier(stranger)) as carrier:
-        with pytest.raises(CarrierAway):
+        with pytest.raises(CarrierAway, match="certificate verify failed"):
             carrier.leads()
-        with pytest.raises(CarrierAway):
+        with pytest.raises(CarrierAway, match="certificate verify failed"):
             carrier.send("trajc.rollouts", "ro_1", 1)
     assert carried(f"rediss://127.0.0.1:{port}/1?ssl_ca_certs={folder}/cert.pem") == 1
     assert carried(f"rediss://127.0.0.1:{port}/2?ssl_cert_reqs=none") == 1
@@ -67,3 +68,20 @@ def test_a_redis_behind_a_socket_in_a_file_carries_messages(port: int, folder: P
     assert port
     assert carried(f"unix://{folder}/redis.sock?db=3") == 1
     assert carried(f"unix://{folder}/redis.sock") == 1, "each database is one of its own"
+
+
+def test_a_redis_that_refuses_says_why_and_tells_no_password(port: int, folder: Path) -> None:
+    with redis.Redis(unix_socket_path=f"{folder}/redis.sock") as client, closing(client):
+        client.config_set("maxmemory", 1)
+        with (
+            closing(RedisCarrier(f"unix://{folder}/redis.sock?db=4")) as carrier,
+            pytest.raises(CarrierAway, match=r"OutOfMemoryError: command not allowed when used memory > 'maxmemory'"),
+        ):
+            carrier.leads()
+        client.config_set("maxmemory", 0)
+    with (
+        closing(RedisCarrier(f"rediss://who:secret@localhost:{port}/0?ssl_cert_reqs=none")) as carrier,
+        pytest.raises(CarrierAway, match="AuthenticationError: invalid username-password") as told,
+    ):
+        carrier.leads()
+    assert "secret" not in str(told.value)
