@@ -5,13 +5,10 @@ has it paid again; nor has a new version of the scorer, whose job takes the repl
 """
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy.exc import SQLAlchemyError
 
 from compiler.example import AnswerKind
 from compiler.reply import answer_of
@@ -20,17 +17,13 @@ from envs.environment import Environment
 from envs.errors import EnvironmentFailure, boundary
 from envs.frozen import Frozen
 from rollout.admission import Admission
-from rollout.database import stays
 from rollout.engine import Broken, Done, Outcome
 from rollout.model import ContextLengthExceeded, Conversation, Model, ModelError
-from rollout.runs import Claim
+from rollout.patience import patiently
+from rollout.runs import Candidate, Claim
 from rollout.store import Store
 from rollout.trajectory import Message
 
-log = logging.getLogger(__name__)
-
-KEEP_SECONDS = 120.0
-"""For so long a reply waits for a database that is away."""
 REPLY_MEDIA_TYPE = "application/vnd.trajc.reply+json"
 ASKED_DIGITS, JUDGED_DIGITS = len("gen_") + 40, 16
 """The two halves of a job's id (`api.asking.name_of`)."""
@@ -86,10 +79,11 @@ class GenerationHandler:
 
     async def __call__(self, claim: Claim) -> Outcome:
         order = Order.model_validate(claim.payload)
-        blob = await asyncio.to_thread(self.kept, claim.job)
+        blob = await patiently(lambda: asyncio.to_thread(self.kept, claim.job), claim.job)
         if blob is None:
             said = await self.ask(claim.job, order)
-            blob = await self.keep_on(claim, said)
+            # To give up would be to pay for the reply again.
+            blob = await patiently(lambda: asyncio.to_thread(self.keep, claim, said), claim.job)
         else:
             said = Said.model_validate_json(await asyncio.to_thread(self.blobs.get, blob))
         return await self.scored(order, said, blob)
@@ -118,30 +112,21 @@ class GenerationHandler:
         found = kept_replies(self.store, job)
         return found.get(job) or next(iter(found.values()), None)
 
-    async def keep_on(self, claim: Claim, said: Said) -> str:
-        """`keep`, also where the database is away for a moment: to give up would be to pay for the reply again."""
-        give_up, pause = time.monotonic() + KEEP_SECONDS, 0.1
-        while True:
-            try:
-                return await asyncio.to_thread(self.keep, claim, said)
-            except SQLAlchemyError as e:
-                if stays(e) or time.monotonic() > give_up:
-                    raise
-                log.warning("%s: the store does not take its reply, trying again: %s", claim.job, e)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 5.0)
-
     def keep(self, claim: Claim, said: Said) -> str:
         blob = self.blobs.put(orjson.dumps(said.model_dump()), REPLY_MEDIA_TYPE).hash
         self.store.note(claim, {"reply": blob})
         return blob
+
+    def asked_about(self, trajectory: str) -> Candidate:
+        (found,) = self.store.candidates_of([trajectory])
+        return found
 
     async def scored(self, order: Order, said: Said, blob: str) -> Outcome:
         answer = answer_of(said.content, order.answer_kind) if said.finish_reason in (None, "stop") else None
         if answer is None:
             words = f"no {order.answer_kind} to score (finish reason {said.finish_reason})"
             return Done(result={"reply": blob, "right": False, "words": words})
-        (found,) = await asyncio.to_thread(lambda: list(self.store.candidates_of([order.trajectory])))
+        found = await patiently(lambda: asyncio.to_thread(self.asked_about, order.trajectory), order.trajectory)
         task = found.trajectory.task
         environment = self.environments.get(task.environment)
         if environment is None or found.reference is None:

@@ -21,6 +21,7 @@ from rollout.ids import trajectory_id
 from rollout.journal import Earlier, FolderJournals
 from rollout.loop import run_agent
 from rollout.model import Model
+from rollout.patience import patiently
 from rollout.record import Identity, NoJournal, Record
 from rollout.replay import Diverged, ReplayedJournal, ReplayedModel
 from rollout.runs import Claim, Work
@@ -56,7 +57,7 @@ class RolloutHandler:
         self._work: Together[str, Work] = Together(store.works)
 
     async def __call__(self, claim: Claim) -> Outcome:
-        work = await self._work(claim.job)
+        work = await patiently(lambda: self._work(claim.job), claim.job)
         environment = self.environments.get(work.task.environment)
         if environment is None:
             known = ", ".join(sorted(self.environments)) or "none"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from envs.errors import SandboxError, TaskError
@@ -181,3 +182,15 @@ async def test_a_run_that_this_release_cannot_read_costs_no_rollout_of_another(s
     claims = store.claim("w", ["rollout"], 2, store.now(), 60)
     outcomes = await asyncio.gather(*(handler(claim) for claim in claims), return_exceptions=True)
     assert [type(o) for o in outcomes] == [ValidationError, Done]
+
+
+async def test_a_database_that_is_away_when_a_rollout_begins_fails_no_attempt(store: Store, echo: Any) -> None:
+    def rename(old: str, new: str) -> None:
+        with store.engine.begin() as c:
+            c.execute(sa.text(f"alter table {old} rename to {new}"))
+
+    await asyncio.to_thread(store.create_run, RunSpec(environment="echo", model="parrot"), [task()])
+    (claim,) = store.claim("w", ("rollout",), 1, store.now(), 60.0)
+    rename("tasks", "tasks_away")
+    asyncio.get_running_loop().call_later(0.5, rename, "tasks_away", "tasks")
+    assert isinstance(await RolloutHandler(store, {"echo": echo}, lambda _: ScriptedModel(SUBMIT))(claim), Done)
