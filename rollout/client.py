@@ -18,7 +18,7 @@ from yarl import URL
 from envs.retry_after import retry_after
 from rollout.answer import Answer, TransportError
 from rollout.model import Conversation, ModelRefused, Reply, TimeExceeded
-from rollout.reply import NoCompletion, failure, read_reply, server_words
+from rollout.reply import NoCompletion, failure, moved, read_reply, server_words
 from rollout.retry import BACKOFF, Backoff, Trouble, persist
 from rollout.transport import ConnectTimeout, Origin, Transport, header_safe
 
@@ -114,7 +114,9 @@ class ChatClient:
             except NoCompletion as e:
                 status = e.status
         after = retry_after(answer.header(b"retry-after"), time.time())
-        raise failure(status, self._scrubbed(server_words(answer.body)), self.endpoint, after) from None
+        there = answer.header(b"location") if 300 <= status < 400 else None
+        words = server_words(answer.body) if there is None else moved(there)
+        raise failure(status, self._scrubbed(words), self.endpoint, after) from None
 
     async def _post(self, head: bytes, conversation: Conversation) -> Answer:
         whole = b"%sContent-Length: %d\r\n\r\n%s" % (self._post_head, body_size(head, conversation), head)

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import orjson
+from yarl import URL
 
 from rollout.model import ContextLengthExceeded, Conversation, ModelRefused, ModelUnauthorised, Reply
 from rollout.recover import Found, recover, split_reasoning
@@ -56,6 +57,16 @@ def failure(status: int, words: str, endpoint: str, after: float | None = None) 
 def without_v1(status: int, endpoint: str) -> str:
     """What is mostly wrong where a base URL leads to nothing."""
     return " (a base URL ends in /v1)" if status == 404 and "/v1" not in endpoint else ""
+
+
+def moved(location: str) -> str:
+    """What a redirect says, which is not followed: whom it leads to would be shown the key. Less what may be a secret
+    in its URL."""
+    try:
+        there = str(URL(location).with_user(None).with_query(None).with_fragment(None))
+    except ValueError:  # no URL, or a path alone
+        there = location.partition("?")[0].rpartition("@")[2]
+    return f"a redirect to {there}, which is not followed: name the base URL that answers by itself"
 
 
 def _asks_too_much(words: str) -> bool:

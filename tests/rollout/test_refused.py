@@ -33,6 +33,32 @@ async def test_a_refused_request_fails_its_rollout_at_once() -> None:
     assert delay_after(caught.value.failure, 1, 3) is not None
 
 
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            "https://me:secret@host:8443/v1/chat/completions?token=secret#secret",
+            "https://host:8443/v1/chat/completions,",
+        ),
+        ("/login?next=secret", "to /login,"),
+        ("http://me:secret@[no", "to [no,"),
+    ],
+)
+async def test_a_redirect_is_told_with_where_it_leads_and_not_followed(location: str, told: str) -> None:
+    async def move(_: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": location})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", move)
+    conversation = Conversation(key="r")
+    conversation.append(Message(role="user", content="?"))
+    async with TestServer(app) as server, ChatClient(str(server.make_url("/v1")), "nobody", api_key="key") as client:
+        with pytest.raises(ModelRefused) as caught:
+            await client.complete(conversation, {})
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_samples_of_one_task_get_seeds_of_their_own() -> None:
     task = Task(id="t", environment="search", question="?")
 
