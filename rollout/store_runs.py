@@ -159,7 +159,10 @@ class Runs(TaskSets):
         with self.write() as c:
             now = self.now()
             ended = c.execute(
-                runs.update().where(NO_WORK_LEFT, runs.c.id.in_(found)).values(finished=now).returning(runs.c.id)
+                runs.update()
+                .where(NO_WORK_LEFT, runs.c.id.in_(found))
+                .values(finished=now, paused=False)
+                .returning(runs.c.id)
             ).scalars()
             self.emit(c, now, *(("run.finished", id, None, {}) for id in ended.all()))
 

@@ -203,6 +203,17 @@ def test_what_failed_is_retried_by_class_with_a_fresh_allowance(store: Store, ki
     assert store.retry(run.id) == 2
 
 
+def test_a_run_that_ended_while_it_was_paused_can_be_tried_again(store: Store, kit: Any) -> None:
+    """Its last rollouts failed while it was held, and who resumes a run that is done has said so once."""
+    run = store.create_run(kit.spec, kit.rows(1))
+    (claim,) = store.claim("w", ("rollout",), 1, store.now(), 60)
+    store.pause(run.id)
+    store.fail(claim, "model_error", "nobody answers", permanent=True)
+    assert store.resume(run.id).finished is not None
+    assert store.retry(run.id) == 1
+    assert len(store.claim("w", ("rollout",), 1, store.now(), 60)) == 1
+
+
 def test_a_lost_worker_is_bounded_apart_from_failures(store: Store, kit: Any, clock: Any) -> None:
     run = store.create_run(kit.spec.model_copy(update={"max_attempts": 1}), kit.rows(1))
     for n in range(WORKER_LOST_ATTEMPTS):
