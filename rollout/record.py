@@ -234,10 +234,13 @@ class Record:
 
     def _new_tokens(self, reply: Reply) -> tuple[int, tuple[int, ...] | None]:
         """How many prompt tokens the history already holds, and those that it does not."""
-        if reply.prompt_token_ids is None:
+        try:
+            prompt = None if reply.prompt_token_ids is None else array("i", reply.prompt_token_ids)
+        except (TypeError, OverflowError):  # what no token ids can be
+            prompt = None
+        if prompt is None:
             self._tokens = array("i")
             return 0, None
-        prompt = array("i", reply.prompt_token_ids)
         shared = common_prefix(self._tokens, prompt)
         self._tokens = prompt + array("i", reply.output_token_ids or ())
         return shared, tuple(prompt[shared:])

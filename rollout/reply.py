@@ -2,6 +2,7 @@
 
 import json
 import re
+from array import array
 from typing import Any
 
 import orjson
@@ -118,7 +119,7 @@ def read_reply(body: bytes, conversation: Conversation, endpoint: str, seconds: 
         content, reasoning, calls = _recovered(content, reasoning, conversation)
         recovered = bool(calls)
     prompt_ids = _ids(data.get("prompt_token_ids") or choice.get("prompt_token_ids"))
-    output_ids = _ids(choice.get("token_ids"))
+    output_ids = _keepable(_ids(choice.get("token_ids")))
     logprobs = _logprobs(choice.get("logprobs"))
     return Reply(
         content=content,
@@ -240,6 +241,16 @@ def _first(choices: Any) -> dict[str, Any] | None:
 
 def _ids(ids: Any) -> tuple[int, ...] | None:
     return tuple(ids) if isinstance(ids, list) and ids else None
+
+
+def _keepable(ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """None for what no token ids can be: the reply is paid for, and good without them. A prompt's, which are many, are
+    looked at where they are kept (`Record`)."""
+    try:
+        array("i", ids or ())
+    except (TypeError, OverflowError):
+        return None
+    return ids
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Token ids of an append-only history are kept once, and give every prompt back."""
 
 from dataclasses import replace
+from typing import Any
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envs.task import Task
 from rollout.record import Identity, Record
+from rollout.reply import read_reply
 from rollout.scripted import say
 
 IDENTITY = Identity(run="r", rollout="o", attempt=1, trajectory="t")
@@ -35,3 +39,14 @@ def test_a_template_that_drops_old_thinking_is_seen_in_the_shared_count() -> Non
 def test_every_prompt_comes_back_whole(turns: list[tuple[tuple[int, ...] | None, tuple[int, ...] | None]]) -> None:
     trajectory = heard(*turns).freeze()
     assert [trajectory.prompt_tokens(i) for i in range(len(turns))] == [prompt for prompt, _ in turns]
+
+
+@pytest.mark.parametrize("ids", [[None], ["5"], [1, 2**31], [1.5], [[1]], [{}]])
+def test_token_ids_that_are_none_cost_no_reply(ids: list[Any]) -> None:
+    """What is paid for already would be paid for again, and end the same."""
+    choice = {"message": {"content": "hi"}, "token_ids": ids}
+    record = Record(Task(id="t", environment="e", question="q"), IDENTITY, "m")
+    reply = read_reply(orjson.dumps({"choices": [choice], "prompt_token_ids": ids}), record.conversation, "e", 0.1)
+    record.heard(reply, {})
+    (call,) = record.freeze().calls
+    assert (call.prompt_tokens_shared, call.prompt_token_ids, call.output_token_ids) == (0, None, None)
