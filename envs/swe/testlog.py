@@ -33,6 +33,8 @@ UNITTEST_LINE = re.compile(r"(.*) \.\.\.(?: (.*))?")
 UNITTEST_ID = re.compile(r"^(\S+) \(([^)]+)\)")
 SYMPY: dict[str, Outcome] = {"ok": "passed", "F": "failed", "E": "error", "f": "passed", "X": "failed", "s": "skipped"}
 SYMPY_LINE = re.compile(r"^(test_\S+) (\w+)(?:\s+\[(?:OK|FAIL)\])?$")
+WEIGHT = {"passed": 1, "failed": 2, "error": 2}
+"""Which outcome stands for several tests, where a test that was skipped says nothing."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -70,13 +72,13 @@ def pytest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str,
 
 def cut_ids(found: Mapping[str, Word], asked: Collection[str]) -> dict[str, Word]:
     """SWE-bench's lists cut an id at its first space: what is asked so stands for every test whose id begins so, and
-    passed if they all did."""
+    passed if all did that were not skipped: pytest's summary names no skipped test, so those lists know none."""
     cut: dict[str, Word] = {}
     wanted = set(asked) - found.keys()
     for id, outcome in found.items():
         short = id.partition(" ")[0]
-        if short in wanted and cut.get(short, "passed") == "passed":
-            cut[short] = outcome
+        if short in wanted:
+            cut[short] = max(cut.get(short, outcome), outcome, key=lambda word: WEIGHT.get(word, 0))
     return cut
 
 

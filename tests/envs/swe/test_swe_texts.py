@@ -8,7 +8,7 @@ from envs.swe.editor import EditRefused, Undo, inserted, replaced, view
 from envs.swe.observed import observe
 from envs.swe.output import HeadTail
 from envs.swe.patch import diff, split, touched, without
-from envs.swe.testlog import exit_code, parser_for, pytest_log, sympy_log, unittest_log
+from envs.swe.testlog import cut_ids, exit_code, parser_for, pytest_log, sympy_log, unittest_log
 from envs.swe.tools import EditorArguments
 
 
@@ -252,6 +252,17 @@ def test_an_id_that_was_cut_at_its_first_space_stands_for_all_that_begin_so() ->
         "t.py::a[x": "failed",
         "t.py::b[y": "passed",
         "t.py::c[x": None,
+    }
+
+
+def test_a_skipped_test_does_not_take_a_cut_id_from_those_that_passed() -> None:
+    found = {"t.py::a[x 1]": "skipped", "t.py::a[x 2]": "passed", "t.py::b[x 1]": "passed", "t.py::b[x 2]": "skipped"}
+    found |= {"t.py::c[x 1]": "skipped", "t.py::c[x 2]": "failed", "t.py::c[x 3]": "passed", "t.py::d[x 1]": "skipped"}
+    assert cut_ids(found, [f"t.py::{name}[x" for name in "abcd"]) == {
+        "t.py::a[x": "passed",
+        "t.py::b[x": "passed",
+        "t.py::c[x": "failed",
+        "t.py::d[x": "skipped",
     }
 
 
