@@ -99,9 +99,9 @@ def _worse(new: Outcome, old: Outcome | None) -> Outcome:
     return old if old in ("failed", "error") else new
 
 
-def unittest_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[str, Outcome]:
+def unittest_log(log: str, _code: int | None, asked: Collection[str]) -> dict[str, Outcome]:
     """Lines of `-v`: `test_name (package.module.Class) ... ok`. The id is `test_name (package.module.Class)`; newer
-    Pythons, which repeat the name inside the brackets, give the same id.
+    Pythons, which repeat the name inside the brackets, give the same id. Both are the same in what is asked, too.
 
     A test with a docstring has its first line on a second line, before the outcome: the outcome is then told of the id
     and of that line, which SWE-bench's lists name. What a test prints stands between the dots and the outcome.
@@ -120,7 +120,8 @@ def unittest_log(log: str, _code: int | None, _asked: Collection[str]) -> dict[s
             found |= {name: _worse(outcome, found.get(name)) for name in waiting}
             waiting = []
         above = "" if dotted else id
-    return found
+    alike = ((name, found.get(_unittest_id(name))) for name in asked if name not in found)
+    return found | {name: outcome for name, outcome in alike if outcome is not None}
 
 
 def _unittest_id(text: str) -> str:

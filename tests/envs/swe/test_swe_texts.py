@@ -210,6 +210,14 @@ def test_unittests_lines_are_read_in_both_forms() -> None:
     }
 
 
+def test_an_id_that_is_asked_as_newer_pythons_write_it_is_the_same_test() -> None:
+    """As SWE-bench's lists have the ids of Django 5."""
+    log = "test_a (m.C.test_a) ... ok\ntest_b (m.C) ... FAIL\n"
+    asked = ("test_a (m.C.test_a)", "test_a (m.C)", "test_b (m.C.test_b)", "test_none (m.C.test_none)")
+    found = unittest_log(log, 1, asked)
+    assert [found.get(id) for id in asked] == ["passed", "passed", "failed", None]
+
+
 def test_a_unittests_docstring_is_another_name_of_it_and_what_it_prints_comes_between() -> None:
     log = """test_a (m.C.test_a)
 Says what it does ... ok
