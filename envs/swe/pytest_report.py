@@ -39,7 +39,10 @@ def _worker(config: Any) -> Any:
     """For a process that may run tests for the one that has the order: it tells that one what was replaced in it."""
     replaced = _watched(config)
 
-    class Worker:
+    class Worker(_XfailWatch):
+        def changed(self) -> Any:
+            return (getattr(config, "workerinput", {}).get("trajc") or {}).get("changed", ())
+
         def pytest_sessionfinish(self) -> None:
             patch = getattr(config, "workerinput", {}).get("trajc")
             if patch:
@@ -72,15 +75,18 @@ def _reporter(config: Any, key: bytes, target: str, patch: Any) -> Any:
         if worst.get(id) not in ("failed", "error"):
             worst[id] = outcome
 
-    class Reporter:
+    class Reporter(_XfailWatch):
+        def changed(self) -> Any:
+            return patch["changed"]
+
         def pytest_runtest_logreport(self, report: Any) -> None:
             if report.when != "call":
                 if report.failed:
                     note(report, "error")
                 elif report.skipped:
-                    note(report, "passed" if hasattr(report, "wasxfail") else "skipped")
+                    note(report, _unfinished(report))
             elif report.skipped:
-                note(report, "passed" if hasattr(report, "wasxfail") else "skipped")
+                note(report, _unfinished(report))
             elif report.outcome != "rerun":  # as a plugin says of a failure that it tries again
                 note(report, "passed" if report.passed else "failed")
 
@@ -103,6 +109,40 @@ def _reporter(config: Any, key: bytes, target: str, patch: Any) -> Any:
                 file.write(hmac.new(key, data, hashlib.sha256).digest() + data)
 
     return Reporter()
+
+
+class _XfailWatch:
+    """Marks a report whose test was ended as an expected failure by nobody who expects it."""
+
+    def changed(self) -> Any:
+        raise NotImplementedError
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: Any) -> Any:
+        out = yield
+        if call.excinfo is not None and _is_borrowed_xfail(call.excinfo.value, self.changed()):
+            out.get_result().trajc_borrowed = True
+
+
+def _unfinished(report: Any) -> str:
+    """The outcome of a test that pytest reports as skipped, as it does what was expected to fail."""
+    if not hasattr(report, "wasxfail"):
+        return "skipped"
+    return "failed" if getattr(report, "trajc_borrowed", False) else "passed"
+
+
+def _is_borrowed_xfail(error: Any, changed: Any) -> bool:
+    """Whether `pytest.xfail` was raised by code of the patch, or where nobody wrote its name: the runner aside, the
+    last function that it came through."""
+    if not isinstance(error, pytest.xfail.Exception):
+        return False
+    runner = os.path.dirname(str(sys.modules["_pytest"].__file__))
+    codes, at = [], error.__traceback__
+    while at is not None:
+        codes.append(at.tb_frame.f_code)
+        at = at.tb_next
+    outside = [code for code in codes if not code.co_filename.startswith(runner)]
+    return bool(outside) and (_is_theirs(outside[-1].co_filename, changed) or "xfail" not in outside[-1].co_names)
 
 
 def _watched(config: Any) -> Any:

@@ -35,6 +35,8 @@ FORGED = {
     "leaves with success": "import sys\nsys.exit(0)\n",
     "ends the session": "import pytest\npytest.exit('all is well', 0)\n",
     "skips itself": "import pytest\npytest.skip('not today', allow_module_level=True)\n",
+    "expects to fail": "import pytest\ndef total(items):\n    pytest.xfail('later')\n",
+    "whatever fails was expected to": "import builtins, pytest\nbuiltins.AssertionError = pytest.xfail.Exception\n",
     "reports are made to pass": """
 from _pytest.reports import TestReport
 made = TestReport.from_item_and_call.__func__
@@ -206,6 +208,7 @@ async def test_a_runner_that_is_patched_in_workers_of_its_own_is_named_too(
     assert (await score(either_world, pair, patched(SHOP["shop/cart.py"]))).words == "all 3 tests passed"
     given = await score(either_world, pair, patched(BROKEN + FORGED["tests do nothing"]))
     assert given.words == "the patch replaces parts of the test runner while it runs: Function.runtest"
+    assert not (await score(either_world, pair, patched(BROKEN + FORGED["expects to fail"]))).right
 
 
 async def test_a_fix_of_hooks_that_a_conftest_takes_from_the_source_is_right(
