@@ -79,6 +79,10 @@ class Machine(ABC):
             raise SandboxError("the sandbox was closed")
         try:
             output = await self._watched(await self._open_shell(), command, seconds)
+            if renewed := not output.begun:
+                await self._drop_shells()
+                await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
+                output = await self._watched(await self._open_shell(), command, seconds)
         except asyncio.CancelledError:
             await asyncio.shield(self._drop_shells())
             raise
@@ -92,7 +96,7 @@ class Machine(ABC):
                 await self._sweep()
             elif output.ended == "exited":
                 await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
-        return output
+        return replace(output, fresh_shell=output.fresh_shell or renewed)
 
     async def _watched(self, shell: Shell, command: str, seconds: float) -> Output:
         """The command, ended by a sweep when the disk is found too full: while it runs, after it ran for long, or

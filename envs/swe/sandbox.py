@@ -78,7 +78,10 @@ class Output:
     ended: Literal["exited", "timeout", "flood", "disk"]
     seconds: float
     fresh_shell: bool = False
-    """Whether the shell ended with the command: variables and functions that were not exported are gone."""
+    """Whether the shell ended with the command or before it: variables and functions that were not exported are
+    gone."""
+    begun: bool = True
+    """Whether it ran at all; False where the shell had ended before, by what earlier commands left behind."""
 
     @property
     def ok(self) -> bool:

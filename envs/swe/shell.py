@@ -1,8 +1,8 @@
 """One long-lived bash behind a byte channel: how commands go in, and how their end is known.
 
-The shell reads a command, evaluates it with no input, and answers with a mark that holds a number drawn for this
-command, the exit status, the directory and the exported environment. A command that writes such a mark itself
-deceives only itself. The sandbox behind the channel is what contains it.
+The shell reads a command, says that it begins, evaluates it with no input, and answers with a mark that holds a number
+drawn for this command, the exit status, the directory and the exported environment. A command that writes such a mark
+itself deceives only itself. The sandbox behind the channel is what contains it.
 
 When its input ends, as it does when the process that wrote to it dies, the shell leaves its state in a file, so that
 a new one can go on as if it were the same.
@@ -30,9 +30,11 @@ __farewell() {
   builtin printf '\0%s\0' "$__mark"
 }
 trap '__farewell "$?" gone "$-"' EXIT
-while IFS= builtin read -r -d '' __mark && IFS= builtin read -r -d '' __command; do
+while IFS= builtin read -r -d '' __mark; do
+  [[ ${#__mark} == 24 ]] || continue  # what a command wrote into our input
+  IFS= builtin read -r -d '' __command || break
   __begun=
-  { __begun=1; builtin eval "${__trace-}$__command"; } </dev/null
+  { builtin printf '\0%s+' "$__mark"; __begun=1; builtin eval "${__trace-}$__command"; } </dev/null
   __farewell "$?" here "$-"
 done
 if [ -n "${__left-}" ]; then
@@ -84,6 +86,8 @@ class Ending:
     code: int | None
     closed: bool
     flood: bool = False
+    begun: bool = True
+    """False where the shell ended before it read the command."""
 
 
 class Shell:
@@ -120,7 +124,7 @@ class Shell:
         text = command.replace("\0", "").encode("utf-8", "surrogateescape")
         try:
             async with asyncio.timeout(seconds):
-                ending = await self._told(mark + b"\0" + text + b"\0") or await self._collect(mark, kept)
+                ending = await self._told(b"\0" + mark + b"\0" + text + b"\0") or await self._collect(mark, kept)
         except TimeoutError:
             ending = None
         data, left_out, cut_at = kept.result()
@@ -133,6 +137,7 @@ class Shell:
             ended=ended,  # type: ignore[arg-type]
             seconds=time.monotonic() - began,
             fresh_shell=ending is None or ending.closed or ending.flood,
+            begun=ending is None or ending.begun,
         )
 
     async def _told(self, data: bytes) -> Ending | None:
@@ -140,12 +145,14 @@ class Shell:
         try:
             await self._channel.write(data)
         except SandboxError:
-            return Ending(await self._channel.exit_code(), closed=True)
+            code = await self._channel.exit_code()
+            return Ending(code, closed=True, begun=code is None)
         return None
 
     async def _collect(self, mark: bytes, kept: HeadTail) -> Ending:
-        start = b"\0" + mark + b" "
+        start, begin = b"\0" + mark + b" ", b"\0" + mark + b"+"
         carry = b""
+        begun = False
         while True:
             try:
                 chunk = await self._channel.read()
@@ -154,19 +161,23 @@ class Shell:
                 raise
             if not chunk:
                 kept.feed(carry)
-                return Ending(await self._channel.exit_code(), closed=True)
+                code = await self._channel.exit_code()
+                return Ending(code, closed=True, begun=begun or code is None)
             carry += chunk
+            if not begun and begin in carry:
+                begun = True
+                carry = carry.replace(begin, b"", 1)
             at = carry.find(start)
             if at >= 0:
                 kept.feed(carry[:at])
-                return await self._farewell(mark, carry[at + len(start) :])
+                return await self._farewell(mark, carry[at + len(start) :], begun)
             keep = len(start) - 1
             kept.feed(carry[:-keep])
             carry = carry[-keep:]
             if kept.total > self._bounds.flood_bytes:
                 return Ending(None, closed=False, flood=True)
 
-    async def _farewell(self, mark: bytes, rest: bytes) -> Ending:
+    async def _farewell(self, mark: bytes, rest: bytes, begun: bool) -> Ending:
         end = b"\0" + mark + b"\0"
         async with asyncio.timeout(END_SECONDS):
             while end not in rest and len(rest) < STATE_LIMIT:
@@ -181,7 +192,7 @@ class Shell:
             self._state.exports = exports[: -len(end)]
         if directory.startswith(b"/"):
             self._state.directory = directory.decode("utf-8", "surrogateescape")
-        return Ending(int(code) if code.isdigit() else None, closed=not whole or here != b"here")
+        return Ending(int(code) if code.isdigit() else None, closed=not whole or here != b"here", begun=begun)
 
 
 def _quoted(text: str) -> str:

@@ -187,13 +187,37 @@ def test_bubblewrap_works_on_the_loop_that_servers_run_on(spec: SandboxSpec) -> 
         assert runner.run(once()).data == b"1000\nhere\n"
 
 
-async def test_a_shell_that_dies_between_two_commands_costs_one_answer(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+DYING = {
+    "it is killed a moment later": "(sleep 0.3; kill -9 $$) & echo left",
+    "all is killed a moment later": "(sleep 0.3; kill -9 -1) & echo left",
+    "its input is closed": 'for n in $(seq 3 300); do eval "exec $n>&-"; done; echo left',
+    "it can open no file": "ulimit -n 0; echo left",
+}
+
+
+async def test_a_shell_that_dies_between_two_commands_costs_no_answer(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
     box = await sandboxes.start(spec)
-    await box.run("cd /tmp; (sleep 0.3; kill -9 $$) & echo left", 10)
-    await asyncio.sleep(3.0)
-    lost = await box.run("echo lost", 10)
-    assert (lost.fresh_shell, lost.ended) == (True, "exited")
-    assert (await box.run("pwd", 10)).data == b"/tmp\n"
+    for name, deadly in DYING.items():
+        assert (await box.run(f"cd /tmp; kept=1; {deadly}", 10)).data.startswith(b"left\n"), name
+        await asyncio.sleep(1.0)
+        again = await box.run("pwd; echo $kept", 10)
+        assert (again.data, again.code) == (b"/tmp\n\n", 0), name
+
+
+async def test_a_command_that_ends_its_own_shell_is_not_run_twice(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(spec)
+    for deadly in ("kill -9 $$; sleep 9", "exit 3", "exec true", "trap 'kill -9 $$' DEBUG; true"):
+        await box.run(f"echo once >> ~/times; {deadly}", 10)
+    assert (await box.run("wc -l < ~/times", 10)).data == b"4\n"
+
+
+async def test_what_a_command_writes_into_its_shells_input_keeps_no_other_waiting(
+    sandboxes: Sandboxes, spec: SandboxSpec
+) -> None:
+    box = await sandboxes.start(spec)
+    await box.run("for f in /proc/$$/fd/*; do echo rubbish > $f; done 2>/dev/null; sleep 0.2", 10)
+    again = await box.run("echo answered", 10)
+    assert (again.data[-9:], again.code) == (b"answered\n", 0)
 
 
 @pytest.mark.needs("bubblewrap")
