@@ -101,7 +101,10 @@ class BubblewrapSandbox(Machine):
             raise SandboxError("the sandbox's folder is gone")
         # What stands on its command line is told to whom it holds: nothing of the host.
         options = os.memfd_create("options")
+        output, written = os.pipe()
         try:
+            if self._outer is not None:
+                os.fchown(written, self._outer, self._outer)  # or nobody could open it again, as /dev/stdout
             os.write(options, self._options)
             os.lseek(options, 0, os.SEEK_SET)
             process = await asyncio.create_subprocess_exec(
@@ -110,16 +113,20 @@ class BubblewrapSandbox(Machine):
                 *("--args", "3", "--chdir", workdir, "--"),
                 *argv,
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=written,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
                 cwd="/",
                 env={"PATH": os.defpath},
                 pass_fds=(options,),
             )
+        except BaseException:
+            os.close(output)
+            raise
         finally:
             os.close(options)
-        channel = ProcessChannel(process)
+            os.close(written)
+        channel = ProcessChannel(process, *await _reader(output))
         self._running = {c for c in self._running if not c.ended} | {channel}
         return channel
 
@@ -143,8 +150,12 @@ class BubblewrapSandbox(Machine):
 class ProcessChannel:
     """A bubblewrap process's input and output."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, output: asyncio.StreamReader, pipe: asyncio.ReadTransport
+    ) -> None:
         self._process = process
+        self._output = output
+        self._pipe = pipe
         self._reading = False
 
     @property
@@ -158,35 +169,42 @@ class ProcessChannel:
             await self._process.stdin.drain()
 
     async def read(self) -> bytes:
-        assert self._process.stdout is not None
         self._reading = True
         try:
-            return await self._process.stdout.read(READ_SIZE)
+            return await self._output.read(READ_SIZE)
         finally:
             self._reading = False
 
     async def close(self) -> None:
         """Ends the program and whatever it started: they share a namespace that goes with it."""
-        output = self._process.stdout
-        if output is not None and output.at_eof():
+        if self._output.at_eof():
             # A program whose output ended is about to go; its own exit code is worth a moment.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), 0.5)
         if not self.ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        # What nobody reads stands between the end of the process and our hearing of it.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(KILL_SECONDS):
-                while output is not None and not self._reading and await output.read(READ_SIZE):
-                    pass
-                await self._process.wait()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), KILL_SECONDS)
+        finally:
+            self._pipe.close()
 
     async def exit_code(self) -> int | None:
         try:
             return await asyncio.wait_for(self._process.wait(), 5)
         except TimeoutError:
             return None
+
+
+async def _reader(pipe: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """What comes out of a pipe; closing the transport closes it."""
+    reader = asyncio.StreamReader()
+    file = os.fdopen(pipe, "rb", 0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), file
+    )
+    return reader, transport
 
 
 def _bounded(program: str, outer: int | None, spec: SandboxSpec) -> list[str]:

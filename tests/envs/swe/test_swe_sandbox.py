@@ -204,6 +204,13 @@ async def test_a_shell_that_dies_between_two_commands_costs_no_answer(sandboxes:
         assert (again.data, again.code) == (b"/tmp\n\n", 0), name
 
 
+async def test_a_command_may_open_its_own_output_again(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
+    box = await sandboxes.start(spec)
+    ways = "echo 1 > /dev/stdout; echo 2 > /dev/stderr; echo 3 | tee /dev/fd/1 > /dev/null; echo 4 | cat > /dev/stdout"
+    assert (await box.run(ways, 10)).data == b"1\n2\n4\n"
+    assert (await box.execute(["/bin/sh", "-c", "echo 5 > /dev/stderr"], 10)).data == b"5\n"
+
+
 async def test_a_command_that_ends_its_own_shell_is_not_run_twice(sandboxes: Sandboxes, spec: SandboxSpec) -> None:
     box = await sandboxes.start(spec)
     for deadly in ("kill -9 $$; sleep 9", "exit 3", "exec true", "trap 'kill -9 $$' DEBUG; true"):
