@@ -269,11 +269,15 @@ class SweSession:
 
     async def _take_back(self, path: str) -> ToolResult:
         former = self._undo.last(path)
-        if former is None:
-            await self._sandbox.execute(["/bin/rm", "-f", "--", path], 30)
-            return ToolResult(text=f"{path} was removed; it did not exist before.")
-        await self._write(path, former)
-        return ToolResult(text=f"The last edit of {path} was taken back.")
+        try:
+            if former is not None:
+                await self._write(path, former)
+                return ToolResult(text=f"The last edit of {path} was taken back.")
+        except EditRefused:
+            self._undo.remember(path, former)
+            raise
+        await self._sandbox.execute(["/bin/rm", "-f", "--", path], 30)
+        return ToolResult(text=f"{path} was removed; it did not exist before.")
 
     async def _content(self, path: str) -> bytes | None:
         """A file's bytes, all of them; None where there is no file. Raises `EditRefused` for one that is too large."""

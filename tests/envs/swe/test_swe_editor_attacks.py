@@ -143,3 +143,13 @@ async def test_a_file_exchanged_for_a_link_while_it_is_edited_leads_nowhere_else
         await edit(session, "view", "/testbed/swap")
     assert "owned" not in await bash(session, "cat /etc/passwd")
     assert of_the_host() == host
+
+
+async def test_an_edit_that_could_not_be_taken_back_can_be_later(session: SweSession) -> None:
+    await bash(session, "echo kept > once.txt")
+    await edit(session, "create", "/testbed/once.txt", file_text="new\n")
+    await bash(session, "rm once.txt; mkdir once.txt")
+    assert "could not be written" in (await edit(session, "undo_edit", "/testbed/once.txt")).text
+    await bash(session, "rmdir once.txt")
+    assert (await edit(session, "undo_edit", "/testbed/once.txt")).text.endswith("was taken back.")
+    assert await bash(session, "cat once.txt") == "kept\n"
