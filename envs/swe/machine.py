@@ -30,6 +30,9 @@ DISK_SECONDS = 5.0
 KILLED = (None, 137, -9)
 NOT_STARTED = (126, 127, 128)
 """Exit statuses that a container's runtime gives, too, for what it cannot start in one that ended a moment ago."""
+NO_FORK = 254
+"""Of a shell that ended since it could start no process."""
+HELP_TRIES = 3
 INLINE_BYTES = 64 << 10
 """Up to this size a file is written through the helper's shell."""
 
@@ -80,9 +83,7 @@ class Machine(ABC):
         try:
             output = await self._watched(await self._open_shell(), command, seconds)
             if renewed := not output.begun:
-                await self._drop_shells()
-                await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
-                output = await self._watched(await self._open_shell(), command, seconds)
+                output = await self._again(output, command, seconds)
         except asyncio.CancelledError:
             await asyncio.shield(self._drop_shells())
             raise
@@ -97,6 +98,17 @@ class Machine(ABC):
             elif output.ended == "exited":
                 await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
         return replace(output, fresh_shell=output.fresh_shell or renewed)
+
+    async def _again(self, output: Output, command: str, seconds: float) -> Output:
+        """A command whose shell ended before it began, in a new one; at last with nothing else of the agent's there."""
+        for sweeps in (False, True):
+            if not output.begun:
+                await self._drop_shells()
+                await self._check_alive(killed=output.code in (*KILLED, *NOT_STARTED))
+                if sweeps:
+                    await self._sweep()
+                output = await self._watched(await self._open_shell(), command, seconds)
+        return output
 
     async def _watched(self, shell: Shell, command: str, seconds: float) -> Output:
         """The command, ended by a sweep when the disk is found too full: while it runs, after it ran for long, or
@@ -198,8 +210,9 @@ class Machine(ABC):
         return self._shell
 
     async def _help(self, command: str) -> Output:
-        """Our own reads and writes, in a second shell of the agent's user. The agent may have killed it."""
-        for _ in range(2):
+        """Our own reads and writes, in a second shell of the agent's user. The agent may have killed it, or left it no
+        process to start: then the agent's are ended."""
+        for tries in range(HELP_TRIES):
             if self._helper is None:
                 self._helper = await self._shell_in(State("/"), "")
             output = await self._helper.run(command, HELP_SECONDS)
@@ -209,6 +222,9 @@ class Machine(ABC):
             await self._check_alive()
             if output.ended == "timeout":
                 break  # the file itself keeps who touches it waiting, and would again
+            if tries or output.code == NO_FORK:
+                await self._drop_shells()
+                await self._sweep()
         return output
 
     async def _shell_in(self, state: State, prelude: str, left: str = "") -> Shell:
