@@ -43,10 +43,10 @@ def _worker(config: Any) -> Any:
         def changed(self) -> Any:
             return (getattr(config, "workerinput", {}).get("trajc") or {}).get("changed", ())
 
-        def pytest_sessionfinish(self) -> None:
+        def pytest_sessionfinish(self, session: Any) -> None:
             patch = getattr(config, "workerinput", {}).get("trajc")
             if patch:
-                config.workeroutput["trajc"] = replaced(patch)
+                config.workeroutput["trajc"] = replaced(patch) + _exchanged(session, patch["changed"])
 
     return Worker()
 
@@ -102,8 +102,8 @@ def _reporter(config: Any, key: bytes, target: str, patch: Any) -> Any:
         def pytest_testnodedown(self, node: Any) -> None:
             elsewhere.extend((getattr(node, "workeroutput", None) or {}).get("trajc", []))
 
-        def pytest_sessionfinish(self) -> None:
-            found = sorted({*replaced(patch), *elsewhere})
+        def pytest_sessionfinish(self, session: Any) -> None:
+            found = sorted({*replaced(patch), *_exchanged(session, patch["changed"]), *elsewhere})
             data = zlib.compress(json.dumps([worst, found[:5]]).encode())
             with open(target, "wb") as file:
                 file.write(hmac.new(key, data, hashlib.sha256).digest() + data)
@@ -206,6 +206,24 @@ def _hiding(created: Any, root: str) -> Any:
             if spec is not None and spec.origin and not spec.origin.startswith(os.path.join(root, "")):
                 found.append("the installed module " + name)
     return found
+
+
+def _exchanged(session: Any, changed: Any) -> Any:
+    """Test modules in whose place something else was imported: by a loader of the patch's, from another file, or made
+    without any."""
+    found = set()
+    for item in getattr(session, "items", []):
+        module: Any = getattr(item, "module", None)
+        if module is not None:
+            spec = getattr(module, "__spec__", None)
+            origin = getattr(spec, "origin", None) or ""
+            made = [getattr(value, "__code__", None) for value in vars(type(getattr(spec, "loader", None))).values()]
+            theirs = any(code is not None and code.co_filename in changed for code in made)
+            path = str(getattr(item, "path", None) or item.fspath)
+            moved = os.path.exists(origin) and os.path.exists(path) and not os.path.samefile(origin, path)
+            if spec is None or theirs or moved:
+                found.add("the test module " + getattr(module, "__name__", "?"))
+    return sorted(found)[:5]
 
 
 def _is_planted(name: str, function: Any, changed: Any, brought: Any) -> bool:
