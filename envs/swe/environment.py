@@ -19,7 +19,6 @@ from envs.swe.engine.adopt import abandon, adopt
 from envs.swe.engine.engine import FIRST_SECONDS, DockerSandboxes
 from envs.swe.engine.owner import PROCESS, this_process
 from envs.swe.engine.pool import WarmPool
-from envs.swe.gitdir import File
 from envs.swe.images import Images
 from envs.swe.looking import Longest, longest_lines
 from envs.swe.sandbox import Bounds, Sandbox, Sandboxes, SandboxSpec
@@ -28,7 +27,7 @@ from envs.swe.scoring import SCORER, VERSION, judge
 from envs.swe.session import SweSession
 from envs.swe.settings import parse_settings
 from envs.swe.tools import TOOLS
-from envs.swe.tree import load_files, load_tree, safe_path, seed
+from envs.swe.tree import laid_over, load_files, load_tree, safe_path, seed
 from envs.swe.world import SweReference, SweWorld, Tree
 from envs.task import Reference, Task
 
@@ -188,7 +187,7 @@ class SweEnvironment:
     ) -> bytes:
         files = load_files(self._tree(tree), self._site.blobs)
         try:
-            over = {path: File(self._site.blobs.get(blob)) for path, blob in hidden}
+            over = laid_over(dict(hidden), files, self._site.blobs)
         except BlobMissing as e:
             raise TaskError(f"reference.hidden_tests: blob {e} is not stored") from None
         return seed(files, workdir, user_id, over, lock)

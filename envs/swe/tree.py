@@ -75,6 +75,14 @@ def load_files(tree: Tree, blobs: BlobStore) -> dict[str, File]:
     return files
 
 
+def laid_over(hidden: Mapping[str, str], files: Mapping[str, File], blobs: BlobStore) -> dict[str, File]:
+    """Path -> blob as files; one that the tree has as well is of the tree's kind: a program, or a link. Raises
+    `BlobMissing`."""
+    return {
+        path: File(blobs.get(blob), files[path].mode if path in files else "100644") for path, blob in hidden.items()
+    }
+
+
 def safe_path(path: str) -> bool:
     """Whether a path names something inside of a repository and outside of its version control, in one way only."""
     pure = PurePosixPath(path)

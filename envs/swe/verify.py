@@ -13,7 +13,7 @@ from envs.swe.make.suite import Suite
 from envs.swe.rows import patched
 from envs.swe.sandbox import Sandboxes
 from envs.swe.scoring import Checked
-from envs.swe.tree import load_files, load_tree
+from envs.swe.tree import laid_over, load_files, load_tree
 from envs.swe.world import SweReference, SweWorld
 from envs.task import Reference, Task
 
@@ -84,7 +84,7 @@ async def verify(
     """
     world, answer = SweWorld.model_validate(task.world), SweReference.model_validate(reference.data)
     tree = await asyncio.to_thread(lambda: load_files(load_tree(world.tree, blobs), blobs))
-    hidden = {path: File(blobs.get(blob)) for path, blob in answer.hidden_tests.items()}
+    hidden = laid_over(answer.hidden_tests, tree, blobs)
     if not answer.gold_patch.strip():
         raise TaskError(f"{task.id}: it has no gold patch to verify it with")
     mended = await asyncio.to_thread(patched, tree, answer.gold_patch, f"{task.id}: the gold patch")
