@@ -85,13 +85,13 @@ class Said:
 
 
 def _note(line: bytes, plain: set[bytes], numbered: set[tuple[int, bytes]]) -> None:
-    plain.add(line.strip())
-    if line[:1] in (b"+", b">"):
-        plain.add(line[1:].strip())
-    if line.endswith(b"$"):
-        plain.add(line[:-1].strip())
-    if match := NUMBERED.match(line) or BLAMED.match(line):
-        numbered.add((int(match[1]), match[2].strip()))
+    ended = (line[:-1].removesuffix(b"^M"),) if line.endswith(b"$") else ()  # as `cat -A` ends each
+    for text in (line, *ended):
+        plain.add(text.strip())
+        if text[:1] in (b"+", b">", b"<"):
+            plain.add(text[1:].strip())
+        if match := NUMBERED.match(text) or BLAMED.match(text):
+            numbered.add((int(match[1]), match[2].strip()))
 
 
 def _after_name(line: bytes, name: str) -> bytes | None:

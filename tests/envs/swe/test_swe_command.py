@@ -98,6 +98,13 @@ def test_numbered_lines_are_the_lines_that_they_number() -> None:
     assert shown(b"     3\tdef one():\n     4\t    return 1\n") == part(b"def one():\n    return 1\n")
 
 
+def test_what_cat_and_diff_write_beside_a_line_hides_none() -> None:
+    ended = b"".join(line + b"$\n" for line in CONTENT.split(b"\n")[:-1])
+    assert shown(b"".join(b"%6d\t%s\n" % (n, line) for n, line in enumerate(ended.split(b"\n")[:-1], 1))) == FULL
+    assert shown(ended.replace(b"$", b"^M$")) == FULL
+    assert shown(b"1,7d0\n" + b"".join(b"< " + line + b"\n" for line in CONTENT.split(b"\n")[:-1])) == FULL
+
+
 def test_a_number_that_is_not_the_lines_own_does_not_count() -> None:
     assert shown(b"     7\tdef one():\n") is None
 
