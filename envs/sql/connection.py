@@ -13,9 +13,29 @@ import duckdb
 
 NOWHERE = "/nonexistent"
 MEMORY = "512MB"
+_NULL_IS_LEAST = {"default_null_order": "nulls_first_on_asc_last_on_desc"}
+_NULL_IS_MOST = {"default_null_order": "nulls_last_on_asc_first_on_desc"}
+_WHOLE = {"integer_division": "true"}
+_NULL_BY_ZERO = {"error_on_division_by_zero": "false"}
 MANNERS: Mapping[str, Mapping[str, str]] = {
-    "mysql": {"default_collation": "nocase", "default_null_order": "nulls_first_on_asc_last_on_desc"},
-    "sqlite": {"integer_division": "true", "default_null_order": "nulls_first_on_asc_last_on_desc"},
+    "mysql": {
+        "default_collation": "nocase",
+        "ieee_floating_point_ops": "false",  # or a fraction by 0 is infinite
+        **_NULL_IS_LEAST,
+        **_NULL_BY_ZERO,
+    },
+    "sqlite": {**_WHOLE, **_NULL_IS_LEAST, **_NULL_BY_ZERO},
+    **{name: {**_WHOLE, **_NULL_IS_MOST} for name in ("postgres", "redshift")},
+    **{name: {**_WHOLE, **_NULL_IS_LEAST} for name in ("tsql", "teradata")},
+    "presto": _WHOLE,
+    "trino": _WHOLE,
+    "athena": _WHOLE,
+    "oracle": _NULL_IS_MOST,
+    "snowflake": _NULL_IS_MOST,
+    "bigquery": _NULL_IS_LEAST,
+    "spark": _NULL_IS_LEAST,
+    "databricks": _NULL_IS_LEAST,
+    "hive": _NULL_IS_LEAST,
 }
 """Settings under which DuckDB compares, sorts and divides as another dialect's own database does."""
 

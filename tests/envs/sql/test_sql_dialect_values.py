@@ -1,0 +1,51 @@
+"""The values that a dialect's own database would give, and not those that DuckDB gives for the same words."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from envs.environment import Site
+from envs.sql.catalog import Database
+from envs.sql.engine import Ask, Engine
+
+
+@pytest.fixture
+def shop(shared_shop: tuple[Site, Database]) -> Database:
+    return shared_shop[1]
+
+
+def run(shop: Database, sql: str, dialect: str | None, gold: bool = False) -> Any:
+    engine = Engine(shop.path, shop.manifest)
+    try:
+        reply = orjson.loads(engine.run(Ask(sql, dialect=dialect, dialect_first=gold)))
+    finally:
+        engine.close()
+    return reply["rows"] if reply["ok"] else reply["words"].splitlines()[0]
+
+
+INTEGERS_DIVIDE = ("sqlite", "postgres", "redshift", "tsql", "presto", "trino", "athena", "teradata")
+
+
+@pytest.mark.parametrize("gold", [False, True])
+def test_integers_divide_to_integers_where_they_do_there(shop: Database, gold: bool) -> None:
+    sql = "SELECT count(*) / 3, count(*) / 3.0 > 1.3 FROM customers"
+    found = {dialect: run(shop, sql, dialect, gold) for dialect in (*INTEGERS_DIVIDE, "mysql", "bigquery", "snowflake")}
+    assert {dialect for dialect, rows in found.items() if rows == [[1, True]]} == set(INTEGERS_DIVIDE)
+
+
+@pytest.mark.parametrize("gold", [False, True])
+def test_what_is_divided_by_zero_is_null_in_mysql_and_sqlite(shop: Database, gold: bool) -> None:
+    sql = "SELECT max(id) / (min(id) - 1), max(id) % (min(id) - 1), 1.5 / (min(id) - 1) FROM customers"
+    assert run(shop, sql, "mysql", gold) == run(shop, sql, "sqlite", gold) == [[None, None, None]]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "order", "null_at"),
+    [("postgres", "DESC", 0), ("postgres", "ASC", 3), ("snowflake", "DESC", 0), ("oracle", "DESC", 0),
+     ("redshift", "DESC", 0), ("tsql", "ASC", 0), ("bigquery", "ASC", 0), ("spark", "ASC", 0), ("spark", "DESC", 3),
+     ("presto", "DESC", 3), (None, "DESC", 3)],
+)  # fmt: skip
+def test_null_comes_where_it_comes_there(shop: Database, dialect: str, order: str, null_at: int) -> None:
+    rows = run(shop, f"SELECT country FROM customers ORDER BY country {order}", dialect)
+    assert rows.index([None]) == null_at
