@@ -8,6 +8,7 @@ from envs.sql.guard import check_bounds
 from envs.sql.manifest import Manifest
 from envs.sql.moments import moments_as_there
 from envs.sql.refusal import Unparsable
+from envs.sql.templates import WRITING_BY_TEMPLATE, templates_as_there
 
 KNOWN = frozenset(
     """
@@ -42,6 +43,8 @@ def translate(sql: str, dialect: str) -> str:
         trees = [tree for tree in sqlglot.parse(sql, read=dialect) if tree is not None]
         if dialect in LOOSE_MOMENTS:
             trees = [moments_as_there(tree) for tree in trees]
+        if dialect in WRITING_BY_TEMPLATE:
+            trees = [templates_as_there(tree, dialect) for tree in trees]
         for tree in trees:
             _finish(tree)
             if dialect in CUTTING_CASTS:

@@ -49,3 +49,30 @@ def test_what_is_divided_by_zero_is_null_in_mysql_and_sqlite(shop: Database, gol
 def test_null_comes_where_it_comes_there(shop: Database, dialect: str, order: str, null_at: int) -> None:
     rows = run(shop, f"SELECT country FROM customers ORDER BY country {order}", dialect)
     assert rows.index([None]) == null_at
+
+
+@pytest.mark.parametrize(
+    ("dialect", "template", "text"),
+    [
+        ("postgres", "YYYY-MM", "2024-02"), ("postgres", "Mon DD, YYYY", "Feb 01, 2024"),
+        ("postgres", "Day", "Thursday "),
+        ("postgres", "FMMonth FMDD HH24:MI:SS", "February 1 00:00:00"), ("postgres", 'YYYY-"Q"Q', "2024-Q1"),
+        ("postgres", "MONTH", "FEBRUARY "), ("postgres", "DY D IYYY-IW", "THU 5 2024-05"),
+        ("postgres", "hh12 am", "12 am"),
+        ("redshift", "YYYYMMDD", "20240201"), ("oracle", "YYYY-MM", "2024-02"), ("oracle", "DD-MON-YY", "01-FEB-24"),
+        ("oracle", "FMMonth DD", "February 1"), ("snowflake", "YYYY-MM-DD", "2024-02-01"),
+        ("snowflake", "DD MON YYYY, MMMM", "01 Feb 2024, February"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("gold", [False, True])
+def test_a_moment_is_written_by_its_template(
+    shop: Database, dialect: str, template: str, text: str, gold: bool
+) -> None:
+    assert run(shop, f"SELECT to_char(d, '{template}') FROM orders WHERE id = 2", dialect, gold) == [[text]]
+
+
+def test_a_template_that_is_not_known_is_refused_and_not_passed_over(shop: Database) -> None:
+    for dialect, template in (("oracle", "999.00"), ("postgres", "RM"), ("snowflake", "DDTH")):
+        words = run(shop, f"SELECT to_char(d, '{template}') FROM orders", dialect, gold=True)
+        assert "is not understood here" in words or "unknown or not allowed" in words
+    assert run(shop, "SELECT to_char(id) FROM orders WHERE id = 2", "oracle") == [["2"]]
