@@ -1,5 +1,7 @@
 """Other dialects' SQL as DuckDB's. sqlglot does the translating; what it leaves is mended here."""
 
+import re
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -34,6 +36,9 @@ CUTTING_CASTS = frozenset({"sqlite"})
 JOINING_PLUS = frozenset({"tsql"})
 """Dialects where + joins texts."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
+CUTTING_TEXTS = frozenset({"mysql", "postgres", "redshift", "tsql", "oracle", "presto", "trino", "athena", "teradata"})
+"""Dialects where a cast to VARCHAR(7) leaves seven letters; DuckDB passes over the length."""
+_TEXT_OF_LENGTH = re.compile(r"\bN?(VAR)?CHAR(ACTER)?2?(\s+VARYING)?\s*\(\s*\d", re.IGNORECASE)
 
 
 def translate(sql: str, dialect: str) -> str:
@@ -49,9 +54,17 @@ def translate(sql: str, dialect: str) -> str:
             _finish(tree)
             if dialect in CUTTING_CASTS:
                 _cut_casts(tree)
+            if dialect in CUTTING_TEXTS:
+                _cut_texts(tree)
         return "; ".join(tree.sql(dialect="duckdb") for tree in trees)
     except (SqlglotError, RecursionError, ValueError) as e:
         raise Unparsable(f"this cannot be read as {dialect} SQL: {str(e).splitlines()[0]}") from e
+
+
+def means_another_value(sql: str, dialect: str) -> bool:
+    """Whether DuckDB would run it as well, and pass over what the dialect does not: the length of a text."""
+    quotes_are_texts = '"' in sql and dialect == "mysql"
+    return dialect in CUTTING_TEXTS and not quotes_are_texts and _TEXT_OF_LENGTH.search(sql) is not None
 
 
 def _finish(tree: exp.Expr) -> None:
@@ -77,6 +90,16 @@ def _cut_casts(tree: exp.Expr) -> None:
         if cast.is_type(*exp.DataType.INTEGER_TYPES):
             cast.set("this", exp.func("trunc", exp.cast(cast.this, exp.DataType.Type.DOUBLE)))
             cast.set("to", exp.DataType.build("BIGINT"))
+
+
+def _cut_texts(tree: exp.Expr) -> None:
+    for cast in reversed(list(tree.find_all(exp.Cast, exp.Convert))):
+        kind = cast.this if isinstance(cast, exp.Convert) else cast.args["to"]
+        length = (
+            next((param.this for param in kind.expressions), None) if kind.is_type(*exp.DataType.TEXT_TYPES) else None
+        )
+        if isinstance(length, exp.Literal):
+            cast.replace(exp.Left(this=cast.copy(), expression=length.copy()))
 
 
 def loosen_groups(sql: str, row_of_extreme: bool = False) -> str:

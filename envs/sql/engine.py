@@ -25,6 +25,7 @@ from envs.sql.dialect import (
     ROW_OF_EXTREME,
     like_as_there,
     loosen_groups,
+    means_another_value,
     texts_in_double_quotes,
     translate,
 )
@@ -242,7 +243,8 @@ def _readings(ask: Ask, sql: str) -> list[Callable[[], str]]:
     if dialect is None:
         return [as_it_is]
     translated: Callable[[], str] = lambda: translate(sql, dialect)  # noqa: E731
-    return [translated, as_it_is] if ask.dialect_first else [as_it_is, translated]
+    first = ask.dialect_first or means_another_value(sql, dialect)
+    return [translated, as_it_is] if first else [as_it_is, translated]
 
 
 def _fetch(cursor: Any, types: list[str], ask: Ask) -> tuple[list[bytes], int, bool, int]:

@@ -76,3 +76,15 @@ def test_a_template_that_is_not_known_is_refused_and_not_passed_over(shop: Datab
         words = run(shop, f"SELECT to_char(d, '{template}') FROM orders", dialect, gold=True)
         assert "is not understood here" in words or "unknown or not allowed" in words
     assert run(shop, "SELECT to_char(id) FROM orders WHERE id = 2", "oracle") == [["2"]]
+
+
+@pytest.mark.parametrize("gold", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "cast"),
+    [("postgres", "d::varchar(7)"), ("mysql", "CAST(d AS CHAR(7))"), ("tsql", "CONVERT(VARCHAR(7), d, 120)"),
+     ("oracle", "CAST(CAST(d AS VARCHAR2(9)) AS VARCHAR2(7))"), ("trino", "CAST(d AS varchar(7))")],
+)  # fmt: skip
+def test_a_text_is_as_long_as_it_is_cast_to(shop: Database, dialect: str, cast: str, gold: bool) -> None:
+    sql = f"SELECT {cast}, count(*) FROM orders WHERE 'Ada' LIKE 'A%' GROUP BY {cast} ORDER BY 1"
+    assert run(shop, sql, dialect, gold) == [["2024-01", 1], ["2024-02", 2], ["2024-03", 1]]
+    assert run(shop, "SELECT CAST(d AS VARCHAR(7)) FROM orders WHERE id = 1", "sqlite", gold) == [["2024-01-05"]]
