@@ -11,6 +11,7 @@ from envs.sql.manifest import Manifest
 from envs.sql.moments import moments_as_there
 from envs.sql.refusal import Unparsable
 from envs.sql.templates import WRITING_BY_TEMPLATE, templates_as_there
+from envs.sql.weekdays import counts_days, weekdays_as_there
 
 KNOWN = frozenset(
     """
@@ -50,6 +51,7 @@ def translate(sql: str, dialect: str) -> str:
             trees = [moments_as_there(tree) for tree in trees]
         if dialect in WRITING_BY_TEMPLATE:
             trees = [templates_as_there(tree, dialect) for tree in trees]
+        trees = [weekdays_as_there(tree, dialect) for tree in trees]
         for tree in trees:
             _finish(tree)
             if dialect in CUTTING_CASTS:
@@ -62,9 +64,11 @@ def translate(sql: str, dialect: str) -> str:
 
 
 def means_another_value(sql: str, dialect: str) -> bool:
-    """Whether DuckDB would run it as well, and pass over what the dialect does not: the length of a text."""
-    quotes_are_texts = '"' in sql and dialect == "mysql"
-    return dialect in CUTTING_TEXTS and not quotes_are_texts and _TEXT_OF_LENGTH.search(sql) is not None
+    """Whether DuckDB would run it as well, and give another value: it passes over the length of a text, and counts
+    days from elsewhere."""
+    if '"' in sql and dialect == "mysql":  # what stands there is a name to DuckDB, and a text to MySQL
+        return False
+    return counts_days(sql, dialect) or (dialect in CUTTING_TEXTS and _TEXT_OF_LENGTH.search(sql) is not None)
 
 
 def _finish(tree: exp.Expr) -> None:

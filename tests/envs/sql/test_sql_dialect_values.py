@@ -88,3 +88,17 @@ def test_a_text_is_as_long_as_it_is_cast_to(shop: Database, dialect: str, cast: 
     sql = f"SELECT {cast}, count(*) FROM orders WHERE 'Ada' LIKE 'A%' GROUP BY {cast} ORDER BY 1"
     assert run(shop, sql, dialect, gold) == [["2024-01", 1], ["2024-02", 2], ["2024-03", 1]]
     assert run(shop, "SELECT CAST(d AS VARCHAR(7)) FROM orders WHERE id = 1", "sqlite", gold) == [["2024-01-05"]]
+
+
+@pytest.mark.parametrize("gold", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "counted", "numbers"),
+    [("mysql", "DAYOFWEEK(d), WEEKDAY(d), WEEK(d)", [6, 4, 0]), ("spark", "dayofweek(d), weekday(d)", [6, 4]),
+     ("databricks", "dayofweek(d)", [6]), ("bigquery", "EXTRACT(DAYOFWEEK FROM d)", [6]),
+     ("tsql", "DATEPART(weekday, d), DATEPART(dw, d)", [6, 6]), ("postgres", "EXTRACT(DOW FROM d)", [5]),
+     ("snowflake", "DAYOFWEEK(d)", [5]), (None, "dayofweek(d), weekday(d), week(d)", [5, 5, 1])],
+)  # fmt: skip
+def test_days_and_weeks_are_counted_from_where_they_are_there(
+    shop: Database, dialect: str | None, counted: str, numbers: list[int], gold: bool
+) -> None:
+    assert run(shop, f"SELECT {counted} FROM orders WHERE id = 1", dialect, gold) == [numbers]  # a Friday
