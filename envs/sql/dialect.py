@@ -37,6 +37,7 @@ CUTTING_CASTS = frozenset({"sqlite"})
 JOINING_PLUS = frozenset({"tsql"})
 """Dialects where + joins texts."""
 FOLDING_LIKE = frozenset({"mysql", "sqlite"})
+FOLDING_REGEXES = frozenset({"mysql"})
 CUTTING_TEXTS = frozenset({"mysql", "postgres", "redshift", "tsql", "oracle", "presto", "trino", "athena", "teradata"})
 """Dialects where a cast to VARCHAR(7) leaves seven letters; DuckDB passes over the length."""
 _TEXT_OF_LENGTH = re.compile(r"\bN?(VAR)?CHAR(ACTER)?2?(\s+VARYING)?\s*\(\s*\d", re.IGNORECASE)
@@ -54,6 +55,8 @@ def translate(sql: str, dialect: str) -> str:
         trees = [weekdays_as_there(tree, dialect) for tree in trees]
         for tree in trees:
             _finish(tree)
+            if dialect in FOLDING_REGEXES:
+                _fold_regexes(tree)
             if dialect in CUTTING_CASTS:
                 _cut_casts(tree)
             if dialect in CUTTING_TEXTS:
@@ -72,7 +75,7 @@ def means_another_value(sql: str, dialect: str) -> bool:
 
 
 def _finish(tree: exp.Expr) -> None:
-    """What sqlglot writes as DuckDB does not read it: WITH ROLLUP, APPLY, TEXT(MAX)."""
+    """What sqlglot writes as DuckDB does not read it: WITH ROLLUP, APPLY, TEXT(MAX), TIME(x), texts within JSON."""
     for group in tree.find_all(exp.Group):
         for name, kind in (("rollup", exp.Rollup), ("cube", exp.Cube)):
             if any(not part.expressions for part in group.args.get(name) or ()):
@@ -84,9 +87,22 @@ def _finish(tree: exp.Expr) -> None:
             join.this.set("cross_apply", None)
             join.set("side", None if applied else "LEFT")
             join.set("on", exp.true())
+    for cast in tree.find_all(exp.Cast):
+        # A text within JSON that is taken as a text (`m:a::string`) is without JSON's quotes.
+        if isinstance(cast.this, exp.JSONExtract) and cast.this.args.get("variant_extract") and cast.is_type("TEXT"):
+            cast.this.replace(exp.JSONExtractScalar(this=cast.this.this, expression=cast.this.expression))
+    for time in list(tree.find_all(exp.Time)):
+        if time.this is not None and not time.args.get("zone"):
+            time.replace(exp.cast(exp.cast(time.this, "TIMESTAMP"), "TIME"))
     for param in list(tree.find_all(exp.DataTypeParam)):
         if param.name.upper() == "MAX":
             param.pop()
+
+
+def _fold_regexes(tree: exp.Expr) -> None:
+    for matched in tree.find_all(exp.RegexpLike):
+        if not matched.args.get("flag"):
+            matched.set("flag", exp.Literal.string("i"))
 
 
 def _cut_casts(tree: exp.Expr) -> None:

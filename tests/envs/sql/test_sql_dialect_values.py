@@ -102,3 +102,17 @@ def test_days_and_weeks_are_counted_from_where_they_are_there(
     shop: Database, dialect: str | None, counted: str, numbers: list[int], gold: bool
 ) -> None:
     assert run(shop, f"SELECT {counted} FROM orders WHERE id = 1", dialect, gold) == [numbers]  # a Friday
+
+
+@pytest.mark.parametrize("gold", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "value", "expected"),
+    [("mysql", "name REGEXP '^a'", True), ("mysql", "name NOT RLIKE 'DA$'", False), ("postgres", "name ~ '^a'", False),
+     ("mysql", "TIME(TIMESTAMP '2024-01-01 10:20:30')", "10:20:30"),
+     ("snowflake", "PARSE_JSON('{\"a\": {\"b\": \"x\"}}'):a.b::string", "x"),
+     ("databricks", "parse_json('{\"a\": \"x\"}'):a::string", "x")],
+)  # fmt: skip
+def test_a_value_is_the_one_that_is_there(
+    shop: Database, dialect: str, value: str, expected: object, gold: bool
+) -> None:
+    assert run(shop, f"SELECT {value} FROM customers WHERE id = 1", dialect, gold) == [[expected]]
