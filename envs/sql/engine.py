@@ -89,7 +89,8 @@ class Engine:
         self._opened: Any = None
         self._manifest = manifest
         self._guard = Guard(manifest)
-        self._home = f"{path.stem}.main."
+        self._home = re.compile(rf'"?{re.escape(path.stem)}"?\.main\.')
+        """The file's name, which DuckDB puts before tables: in quotes where it begins with a digit."""
         self._secrets = re.compile("|".join(re.escape(str(p)) for p in (path, path.parent, path.stem)))
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class Engine:
             if checked.chancy:
                 cursor.execute(f"SELECT setseed({_STEADY_SEED})")
             cursor.execute(statement)
-            columns = [(column[0], str(column[1])) for column in cursor.description]
+            columns = [(self._home.sub("", column[0]), str(column[1])) for column in cursor.description]
             types = [kind for _, kind in columns]
             if statement == checked.sql and (exact := printed(types, statement)) is not None:
                 try:
@@ -201,12 +202,12 @@ class Engine:
     def _plan(self, rows: list[bytes]) -> list[bytes]:
         """EXPLAIN's drawing, a row for each line, without the file's name before each table."""
         drawn = "\n".join(orjson.loads(row)[1].rstrip("\n") for row in rows)
-        return [orjson.dumps([line.replace(self._home, "")]) for line in drawn.splitlines()]
+        return [orjson.dumps([self._home.sub("", line)]) for line in drawn.splitlines()]
 
     def _words(self, error: duckdb.Error, sql: str) -> str:
         if isinstance(error, duckdb.InterruptException):
             return "the query ran out of time and was stopped"
-        words = self._secrets.sub(self._manifest.database, str(error).replace(self._home, ""))
+        words = self._secrets.sub(self._manifest.database, self._home.sub("", str(error)))
         return _cut(words) + self._hint(words, sql)
 
     def _hint(self, words: str, sql: str) -> str:

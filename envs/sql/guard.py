@@ -20,7 +20,7 @@ from envs.sql.ducktree import duck_tree
 from envs.sql.functions import TABLE_FUNCTIONS, allowed_classes, allowed_functions
 from envs.sql.lineage import settle_ctes, tables_in
 from envs.sql.manifest import Manifest, near
-from envs.sql.metadata import drop_home, replace_catalog
+from envs.sql.metadata import drop_home, name_home, replace_catalog
 from envs.sql.nodes import NODES, READABLE, WRITES
 from envs.sql.refusal import Refused, UnknownTable, Unparsable
 
@@ -81,7 +81,8 @@ class Guard:
             raise _not_a_query(tree)
         settle_ctes(tree)
         catalog = replace_catalog(tree, self._manifest)
-        rewritten = any([drop_home(tree, self._manifest), steady_samples(tree), catalog])
+        named = "current_database" in sql.lower() and name_home(tree, self._manifest)
+        rewritten = any([drop_home(tree, self._manifest), steady_samples(tree), catalog, named])
         kinds = self._check_nodes(tree)
         scopes = traverse_scope(tree)
         self._check_tables(tree, scopes)

@@ -48,6 +48,17 @@ def drop_home(tree: exp.Expr, manifest: Manifest) -> bool:
     return bool(dropped)
 
 
+def name_home(tree: exp.Expr, manifest: Manifest) -> bool:
+    """Put this database's own name for `current_database()`, which would tell the file's; whether there was any."""
+    asked = list(tree.find_all(exp.CurrentDatabase))
+    for node in asked:
+        name: exp.Expr = exp.Literal.string(manifest.database)
+        node.replace(
+            exp.alias_(name, "current_database()", quoted=True) if isinstance(node.parent, exp.Select) else name
+        )
+    return bool(asked)
+
+
 def _schema_asked_for(tree: exp.Expr, manifest: Manifest) -> str:
     """MySQL calls a database's schema by the database's name, PostgreSQL `public`, DuckDB `main`: the one that the
     query compares with, so that its condition holds."""
