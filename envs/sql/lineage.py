@@ -10,6 +10,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
 from envs.sql.manifest import Manifest, Table, View
+from envs.sql.metadata import drop_home
 
 _SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -31,13 +32,17 @@ def tables_in(scopes: Sequence[Scope], manifest: Manifest) -> tuple[str, ...]:
 
 
 def columns_read(query: str, manifest: Manifest, dialect: str = "duckdb") -> dict[str, tuple[str, ...]]:
-    """Columns of each base table that the query mentions, sorted; `*` counts as all. For PIVOT, COLUMNS(),
-    struct stars and views of VALUES, which cannot be told apart, every column of the tables read."""
+    """Columns of each base table that the query mentions, sorted; `*` counts as all. For PIVOT, COLUMNS(), `* LIKE`,
+    struct stars, tables whose columns are given other names and views of VALUES, which cannot be told apart, every
+    column of the tables read."""
     tables = tables_read(query, manifest, dialect)
     whole = {name: _all_columns(manifest, name) for name in tables}
     tree = sqlglot.parse_one(query, dialect=dialect)
-    if tree.find(exp.Pivot, exp.Columns):
+    if isinstance(tree, exp.Values):
+        tree = exp.select("*").from_(exp.Subquery(this=tree))
+    if tree.find(exp.Pivot, exp.Columns) or any(map(_hides_names, tree.find_all(exp.Star, exp.Table))):
         return whole
+    drop_home(tree, manifest)
     schema = {t.name: {c.name: c.type for c in t.columns} for t in manifest.tables}
     try:
         expanded = _with_views(tree, manifest)
@@ -126,12 +131,22 @@ def _all_columns(manifest: Manifest, name: str) -> tuple[str, ...]:
     return tuple(sorted(c.name for c in relation.columns)) if relation else ()
 
 
+def _hides_names(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Star):
+        return isinstance(node.parent, (exp.Like, exp.ILike, exp.Glob, exp.SimilarTo))
+    return isinstance(node.this, exp.Identifier) and bool(node.alias_column_names)
+
+
 def _with_views(tree: exp.Expr, manifest: Manifest) -> exp.Expr:
     """The query with each view's name replaced by its query, views within views too. Raises `SqlglotError` for one
     whose columns cannot be told."""
     views = {view.name.casefold(): view for view in manifest.views}
     for _ in range(len(views) + 1):
-        used = [table for table in tree.find_all(exp.Table) if table.name.casefold() in views and not table.db]
+        used = [
+            table
+            for table in tree.find_all(exp.Table)
+            if table.name.casefold() in views and table.db.casefold() in ("", "main")
+        ]
         if not used:
             break
         for table in used:

@@ -63,6 +63,11 @@ COLUMNS = {
     "WITH t AS (SELECT id FROM c) SELECT * FROM t": {"c": ("id",)},
     "SELECT w FROM ab": {"A": ("id",), "b": ("id", "w")},
     "SELECT COLUMNS('i.*') FROM A": {"A": ("id", "v")},
+    "SELECT * LIKE 'v%' FROM A": {"A": ("id", "v")},
+    "SELECT y FROM A AS t(x, y)": {"A": ("id", "v")},
+    "VALUES ((SELECT max(v) FROM A))": {"A": ("v",)},
+    "SELECT w FROM main.ab": {"A": ("id",), "b": ("id", "w")},
+    "SELECT x.ab.w FROM x.ab": {"A": ("id",), "b": ("id", "w")},
 }
 
 
