@@ -4,6 +4,7 @@ A reference to one becomes an inline table of what the manifest tells; DuckDB's 
 more than the agent may know, is never read.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 
 _SCHEMAS = ("main", "public", "dbo")
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 
 
 def replace_catalog(tree: exp.Expr, manifest: Manifest) -> bool:
@@ -137,9 +139,11 @@ def _foreign_key_list(manifest: Manifest) -> Rows:
 
 
 def _tables(manifest: Manifest, schema: str) -> Rows:
-    columns = ("table_catalog", "table_schema", "table_name", "table_type")
+    columns = ("table_catalog", "table_schema", "table_name", "table_type", "table_rows", "table_comment")
     return columns, [
-        (manifest.database, schema, r.name, "BASE TABLE" if isinstance(r, Table) else "VIEW")
+        (manifest.database, schema, r.name, "BASE TABLE", r.rows, None)
+        if isinstance(r, Table)
+        else (manifest.database, schema, r.name, "VIEW", None, None)
         for r in manifest.relations
     ]
 
@@ -147,15 +151,18 @@ def _tables(manifest: Manifest, schema: str) -> Rows:
 def _columns(manifest: Manifest, schema: str) -> Rows:
     columns = (
         "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type",
-        "column_type", "column_key",
+        "column_type", "column_key", "column_default", "column_comment", "extra", "character_maximum_length",
+        "numeric_precision", "numeric_scale",
     )  # fmt: skip
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for relation in manifest.relations:
         keys = relation.primary_key if isinstance(relation, Table) else ()
         for position, column in enumerate(relation.columns, 1):
             nullable, key = "YES" if column.nullable else "NO", "PRI" if column.name in keys else ""
             place = (manifest.database, schema, relation.name, column.name, position)
-            rows.append((*place, nullable, column.type, column.type, key))
+            digits = _DECIMAL.fullmatch(column.type)
+            precision, scale = map(int, digits.groups()) if digits else (None, None)
+            rows.append((*place, nullable, column.type, column.type, key, None, None, "", None, precision, scale))
     return columns, rows
 
 

@@ -44,6 +44,20 @@ ANSWERS: dict[tuple[str | None, str], list[str]] = {
     ("postgres", "SELECT viewname FROM pg_views"): VIEWS,
     ("postgres", "SELECT column_name FROM information_schema.columns WHERE table_name = 'orders'"): COLUMNS,
     ("postgres", "SELECT name FROM public.customers ORDER BY id LIMIT 1"): ["Ada"],
+    (
+        "postgres",
+        "SELECT column_name, data_type, is_nullable, column_default, character_maximum_length, numeric_precision"
+        " FROM information_schema.columns WHERE table_name = 'orders' ORDER BY ordinal_position",
+    ): COLUMNS,
+    (
+        "mysql",
+        "SELECT column_name, extra, column_comment FROM information_schema.columns WHERE table_name = 'orders'"
+        " AND numeric_scale = 2",
+    ): ["amount"],
+    ("mysql", "SELECT table_name, table_rows FROM information_schema.tables WHERE table_rows > 2"): [
+        "customers",
+        "orders",
+    ],
     ("mysql", "SHOW FULL COLUMNS FROM orders"): COLUMNS,
     ("mysql", "SHOW KEYS FROM orders"): ["orders"],
     ("mysql", "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"): ALL,
