@@ -206,3 +206,10 @@ def test_what_cannot_be_a_source_is_refused_with_what_can(tmp_path: Path) -> Non
             documents(path)
     with pytest.raises(CorpusError, match="no document field 'body'"):
         open_source(tmp_path, {"body": "x"})
+
+
+@pytest.mark.parametrize("opened", ["<!--", "<![CDATA[", "<a ", "<a b='", "</", "<?", "<!--</>", "<![if"])
+def test_a_page_of_markup_that_never_ends_is_read_to_its_end_in_no_time(opened: str) -> None:
+    title, text = html_text("<title>T</title><p>before</p>" + opened * 60_000)
+    assert (title, text.splitlines()[0]) == ("T", "before")
+    assert html_text(f"<p>a</p><!-- gone --><p>b {opened}")[1].startswith("a\nb")
