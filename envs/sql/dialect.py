@@ -7,6 +7,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from envs.sql.guard import check_bounds
+from envs.sql.lacking import lacking_as_there
 from envs.sql.manifest import Manifest
 from envs.sql.moments import moments_as_there
 from envs.sql.refusal import Unparsable
@@ -52,7 +53,7 @@ def translate(sql: str, dialect: str) -> str:
             trees = [moments_as_there(tree) for tree in trees]
         if dialect in WRITING_BY_TEMPLATE:
             trees = [templates_as_there(tree, dialect) for tree in trees]
-        trees = [weekdays_as_there(tree, dialect) for tree in trees]
+        trees = [lacking_as_there(weekdays_as_there(tree, dialect)) for tree in trees]
         for tree in trees:
             _finish(tree)
             if dialect in FOLDING_REGEXES:
