@@ -1,15 +1,18 @@
 """Settings: read once from the environment, on this floor only, and handed down as plain values."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from api.base_urls import askable
 
+_NUMBER = re.compile(r"(/\d{0,9})?", re.ASCII)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -131,6 +134,11 @@ class Settings(BaseModel):
     def _redis(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://, as in redis://host:6379/0")
+        if value is not None and not value.startswith("unix://") and not _has_numbers(value):
+            raise ValueError(
+                "its port or its database is no number, as in redis://:password@host:6379/0 (in a password, / is %2F, "
+                "@ is %40 and # is %23)"
+            )
         return value
 
     @field_validator("home", "model_keys")
@@ -161,6 +169,17 @@ class Settings(BaseModel):
     @property
     def is_loopback(self) -> bool:
         return self.host in LOOPBACK
+
+
+def _has_numbers(url: str) -> bool:
+    """Whether its port and its path, where it has them, are numbers; else they may be a password in the wrong place."""
+    try:
+        parts = urlsplit(url)
+        return (
+            (parts.port is None or parts.port > 0) and not parts.fragment and _NUMBER.fullmatch(parts.path) is not None
+        )
+    except ValueError:
+        return False
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

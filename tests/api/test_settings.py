@@ -86,3 +86,19 @@ def test_a_key_in_a_base_url_is_not_shown_wherever_endpoints_are(url: str) -> No
     assert "API keys belong in the settings" in str(raised.value)
     assert "TRAJC_MODEL_KEYS" in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:sec/ret@host:6379/0", "redis://host:secret/0", "redis://host/secret", "redis://:x#secret@host"]
+)
+def test_a_redis_url_that_cannot_be_read_is_named_without_what_may_be_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="TRAJC_REDIS_URL: its port or its database is no number") as told:
+        read_settings({"TRAJC_REDIS_URL": url})
+    assert "sec" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://:a%2Fb@host:6379/12", "rediss://h/?ssl_cert_reqs=none", "unix:///a/b?db=2"]
+)
+def test_a_redis_url_that_can_be_read_is_taken(url: str) -> None:
+    assert read_settings({"TRAJC_REDIS_URL": url}).redis_url == url
