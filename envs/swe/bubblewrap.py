@@ -184,9 +184,13 @@ class ProcessChannel:
         if not self.ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+        # Its output ends with the last of what it started, which counts among the agent's processes until then.
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), KILL_SECONDS)
+                async with asyncio.timeout(KILL_SECONDS):
+                    while not self._reading and await self._output.read(READ_SIZE):
+                        pass
+                    await self._process.wait()
         finally:
             self._pipe.close()
 
