@@ -4,6 +4,7 @@ All offsets are characters of the text unless a name says bytes. Pure functions.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,14 @@ _SCANNED = 20_000
 
 _WORDS_ALONE = bytes(ord(chr(n).lower()) if chr(n).isalnum() else ord(" ") for n in range(128)).ljust(256)
 """Translates ASCII: letters to lower case, what is neither letter nor digit to spaces."""
+
+_SPACE, _LONG_SPACE = re.compile(r"\s+"), re.compile(r"\s{2,}")
+
+_LETTERS = str.maketrans(
+    "\u0131\u017f\u00b5\u03c2\u03d0\u03d1\u03d5\u03d6\u03f0\u03f1\u03f5\u1e9b\u1fbe",
+    "is\u03bc\u03c3\u03b2\u03b8\u03c6\u03c0\u03ba\u03c1\u03b5\u1e61\u03b9",
+)
+"""Small letters that are others in another shape, such as the two sigmas: the shape and the letter."""
 
 _REST_OF_WORD = re.compile(r"\S{0,40}(?=\s|\Z)")
 
@@ -116,14 +125,45 @@ class Found:
 def find(text: str, pattern: str, around: int = 200, limit: int = 10) -> Found:
     """Places of the pattern as plain text: upper and lower case are one, so are runs of white space.
 
-    Never a regular expression, which a model could write so that it never ends.
+    Never a regular expression: a model could write one that never ends, and even plain words, in a text that repeats
+    itself, would take it as many steps as both are long together multiplied, while nothing else runs in the process.
     """
-    words = pattern.split()
-    if not words:
+    wanted = _alike(" ".join(pattern.split()))
+    if not wanted:
         return Found(0, ())
-    spans = [m.span() for m in re.finditer(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)]
-    shown = tuple((span, (max(0, span[0] - around), min(len(text), span[1] + around))) for span in spans[:limit])
-    return Found(len(spans), shown)
+    plain = _SPACE.sub(" ", _alike(text))
+    back = _Shortened(text)
+    shown: list[tuple[Span, Span]] = []
+    at = plain.find(wanted)
+    while at >= 0 and len(shown) < limit:
+        start, end = back.place(at), back.place(at + len(wanted) - 1) + 1
+        shown.append(((start, end), (max(0, start - around), min(len(text), end + around))))
+        at = plain.find(wanted, at + len(wanted))
+    return Found(plain.count(wanted), tuple(shown))
+
+
+def _alike(text: str) -> str:
+    """In small letters, as long as before."""
+    return text.lower() if text.isascii() else text.replace("\u0130", "i").lower().translate(_LETTERS)
+
+
+class _Shortened:
+    """Leads from a text whose runs of white space are one space each back to the text itself."""
+
+    def __init__(self, text: str) -> None:
+        self._after: list[int] = []
+        """Where in the shortened text each run of several stands, and how many characters went until then."""
+        self._gone: list[int] = []
+        gone = 0
+        for run in _LONG_SPACE.finditer(text):
+            self._after.append(run.start() - gone)
+            gone += len(run[0]) - 1
+            self._gone.append(gone)
+
+    def place(self, at: int) -> int:
+        """Of a character that is no white space."""
+        runs = bisect_left(self._after, at)
+        return at + (self._gone[runs - 1] if runs else 0)
 
 
 def byte_ranges(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:

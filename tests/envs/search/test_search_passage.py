@@ -1,5 +1,7 @@
 """Passages, pages and places: what is shown is really in the text, at the place that is said."""
 
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +67,24 @@ def test_places_beyond_the_limit_are_counted() -> None:
 
 def test_a_hostile_pattern_ends() -> None:
     assert find("a" * 100_000, "a " * 2000 + "b").total == 0
+
+
+def test_a_long_pattern_in_a_text_that_repeats_itself_holds_up_nobody() -> None:
+    """As a regular expression this takes minutes, in which the process keeps none of its leases."""
+    zeros = "0 " * 2_000_000
+    assert find(zeros, "0 " * 5_000 + "1").total == 0
+    assert find(zeros, "0 " * 5_000).total == 400
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="aAıİiIsſSσςΣ \n\u2003é.", max_size=40), st.text(alphabet="aAiIıİsSσς \té.", max_size=4))
+def test_places_are_those_of_a_regular_expression_of_the_words(text: str, pattern: str) -> None:
+    words = r"\s+".join(map(re.escape, pattern.split()))
+    places = [match.span() for match in re.finditer(words, text, re.IGNORECASE)] if words else []
+    found = find(text, pattern, around=3, limit=40)
+    assert [place for place, _ in found.shown] == places
+    assert [around for _, around in found.shown] == [(max(0, a - 3), min(len(text), b + 3)) for a, b in places]
+    assert found.total == len(places)
 
 
 @settings(max_examples=200, deadline=None)
