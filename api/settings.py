@@ -139,6 +139,8 @@ class Settings(BaseModel):
                 "its port or its database is no number, as in redis://:password@host:6379/0 (in a password, / is %2F, "
                 "@ is %40 and # is %23)"
             )
+        if value is not None and (fault := _fault_of_options(value)):
+            raise ValueError(f"what follows its ? cannot be used: {fault}")
         return value
 
     @field_validator("home", "model_keys")
@@ -180,6 +182,22 @@ def _has_numbers(url: str) -> bool:
         )
     except ValueError:
         return False
+
+
+def _fault_of_options(redis_url: str) -> str | None:
+    """What the package redis has against the URL's options, said before a service or a worker stands on them."""
+    if "?" not in redis_url:
+        return None
+    from redis import ConnectionPool, RedisError  # a quarter of a second, which most commands can do without
+
+    try:
+        pool = ConnectionPool.from_url(redis_url)
+        pool.connection_class(**pool.connection_kwargs)
+    except TypeError as e:
+        return f"there is no option {str(e).rpartition(' ')[2]}"
+    except (ValueError, RedisError) as e:
+        return str(e)
+    return None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

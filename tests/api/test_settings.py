@@ -98,6 +98,22 @@ def test_a_redis_url_that_cannot_be_read_is_named_without_what_may_be_its_passwo
 
 
 @pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://:secret@host?soket_timeout=3", "no option 'soket_timeout'"),
+        ("rediss://:secret@host?ssl_cert_reqs=maybe", "ssl_cert_reqs|Certificate"),
+        ("redis://:secret@host?socket_timeout=soon", "socket_timeout"),
+        ("unix:///a/b?db=secret&password=secret", "db"),
+    ],
+)
+def test_an_option_of_a_redis_url_that_redis_has_not_is_named_at_once(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as refused:
+        read_settings({"TRAJC_REDIS_URL": url})
+    assert "TRAJC_REDIS_URL" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "url", ["redis://host", "redis://:a%2Fb@host:6379/12", "rediss://h/?ssl_cert_reqs=none", "unix:///a/b?db=2"]
 )
 def test_a_redis_url_that_can_be_read_is_taken(url: str) -> None:
