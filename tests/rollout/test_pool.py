@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,7 +20,8 @@ from rollout.trajectory import Message
 from rollout.transport import Transport
 
 BACKOFF = Backoff(attempts=4, base=0.01, cap=0.02)
-POLICY = Policy(patience=0.5, poll=0.05, breaker=Breaker(threshold=2, cooldown=0.2))
+POLICY = Policy(patience=60, cold=60, poll=0.05, breaker=Breaker(threshold=2, cooldown=0.2))
+"""Patient beside what a machine that stands still for a while takes: no test means to see that end."""
 
 
 def answering(content: str = "hi", after: float = 0.0) -> Any:
@@ -74,22 +75,47 @@ def talk(key: str = "r") -> Conversation:
 
 
 def pool_of(http: Transport, *servers: Any, policy: Policy = POLICY, slots: int = 4, **options: Any) -> Pool:
-    options = {"timeouts": Timeouts(connect=1, total=5), "backoff": BACKOFF, **options}
+    options = {"timeouts": Timeouts(connect=60, total=600), "backoff": BACKOFF, **options}
     return Pool("m", [Endpoint(s.base_url, slots=slots) for s in servers], http=http, policy=policy, **options)
 
 
-async def test_turns_of_a_rollout_stay_on_one_endpoint(serve: Any) -> None:
-    servers = [await serve(answering(after=0.03)) for _ in range(3)]  # long beside what a busy machine adds
+@dataclass
+class Lateness:
+    """How late, at most, this loop came to what was due: calls look slow to it that were not."""
 
+    most: float = 0.0
+
+    async def __aenter__(self) -> "Lateness":
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+
+    async def _watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.002)
+            self.most = max(self.most, time.monotonic() - began - 0.002)
+
+
+async def test_turns_of_a_rollout_stay_on_one_endpoint(serve: Any) -> None:
     async def rollout(pool: Pool, key: str) -> list[str]:
         conversation = talk(key)
         return [(await pool.complete(conversation, {})).endpoint for _ in range(10)]
 
-    async with Transport() as http, pool_of(http, *servers) as pool:
-        served = await asyncio.gather(*(rollout(pool, f"r{i}") for i in range(12)))
-    moves = sum(a != b for urls in served for a, b in itertools.pairwise(urls))
+    async with asyncio.timeout(300):
+        while True:
+            servers = [await serve(answering(after=0.03)) for _ in range(3)]
+            async with Transport() as http, pool_of(http, *servers) as pool, Lateness() as late:
+                served = await asyncio.gather(*(rollout(pool, f"r{i}") for i in range(12)))
+            moves = sum(a != b for urls in served for a, b in itertools.pairwise(urls))
+            seen = [len(s.seen) for s in servers]
+            if (moves <= 5 and max(seen) <= 50) or late.most < 0.01:  # a machine that stood still proves nothing
+                break
     assert moves <= 5, "of 108 steps from turn to turn"
-    assert [len(s.seen) for s in servers] == pytest.approx([40] * 3, abs=10)
+    assert seen == pytest.approx([40] * 3, abs=10)
 
 
 async def test_no_endpoint_has_more_calls_in_flight_than_its_slots(serve: Any) -> None:
@@ -138,7 +164,7 @@ async def test_an_endpoint_whose_host_no_name_can_be_costs_its_rollouts_a_retry_
         pool.add(Endpoint("http://model..example/v1"))
         replies = [await pool.complete(talk(str(i)), {}) for i in range(10)]
         looked = reads
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while reads < looked + 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert [r.content for r in replies] == ["well"] * 10
@@ -153,7 +179,10 @@ async def test_an_endpoint_that_recovers_is_used_again(serve: Any) -> None:
 
 async def test_a_hung_endpoint_holds_up_nobody_else(serve: Any) -> None:
     hung, well = await serve(hang), await serve(answering("well"))
-    async with Transport() as http, pool_of(http, hung, well, timeouts=Timeouts(total=0.5)) as pool:
+    often = replace(
+        BACKOFF, timeout_attempts=99
+    )  # where the machine stands still for half a second, the other is late too
+    async with Transport() as http, pool_of(http, hung, well, timeouts=Timeouts(total=0.5), backoff=often) as pool:
         stuck = talk("stuck")
         stuck.home = hung.base_url
         waiting = asyncio.create_task(pool.complete(stuck, {}))
@@ -164,21 +193,26 @@ async def test_a_hung_endpoint_holds_up_nobody_else(serve: Any) -> None:
 
 async def test_a_hung_endpoint_is_left_though_each_rollouts_clock_ends_before_the_calls(serve: Any) -> None:
     hung, well = await serve(hang), await serve(answering("well", after=0.02))
-    policy = replace(POLICY, breaker=Breaker(threshold=2, cooldown=60))
+    policy = replace(POLICY, breaker=Breaker(threshold=2, cooldown=600))
 
-    async def timed(pool: Pool, key: str) -> str | None:
+    async def timed(pool: Pool, key: str, seconds: float, home: str | None = None) -> str | None:
         conversation = talk(key)
-        conversation.seconds_left = 1.0
+        conversation.seconds_left, conversation.home = seconds, home
         try:
             return (await pool.complete(conversation, {})).content
         except TimeExceeded:
             return "timeout"
 
     async with Transport() as http, pool_of(http, hung, well, policy=policy, slots=8) as pool:
-        first, *later = [await asyncio.gather(*(timed(pool, f"{i}.{j}") for j in range(8))) for i in range(4)]
+        cut: list[str | None] = []
+        async with asyncio.timeout(120):  # once, but where the machine stood still and so every call took long
+            while pool.status()[0].state == "well":
+                await asyncio.gather(*(timed(pool, f"w{j}", 600, well.base_url) for j in range(8)))
+                cut += await asyncio.gather(*(timed(pool, f"h{j}", 0.5, hung.base_url) for j in range(2)))
+        later = await asyncio.gather(*(timed(pool, str(j), 60) for j in range(24)))
         states = [s.state for s in pool.status()]
-    assert first.count("timeout") > 0
-    assert (later, states) == ([["well"] * 8] * 3, ["failing", "well"])
+    assert "timeout" in cut
+    assert (later, states) == (["well"] * 24, ["failing", "well"])
 
 
 async def test_no_endpoint_well_ends_in_model_error_after_patience(serve: Any) -> None:
@@ -200,7 +234,7 @@ async def test_a_dead_endpoint_that_never_answered_is_given_up_quickly() -> None
     heard: list[str] = []
     async with Transport() as http, Pool("m", [Endpoint(DEAD)], http=http, policy=policy, backoff=BACKOFF) as pool:
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(50):
                 with pytest.raises(ModelError, match=rf"no endpoint of m answers \({DEAD}: .*\); start it, or name"):
                     await pool.complete(talk(), {}, lambda url, _: heard.append(url))
     assert 2 <= len(heard) <= 10
@@ -213,7 +247,7 @@ async def test_a_web_page_in_the_place_of_a_model_is_given_up_as_quickly(serve: 
 
     server = await serve(page)
     policy = Policy(cold=0.3, patience=60, breaker=Breaker(threshold=2, cooldown=30))
-    async with Transport() as http, pool_of(http, server, policy=policy) as pool, asyncio.timeout(5):
+    async with Transport() as http, pool_of(http, server, policy=policy) as pool, asyncio.timeout(50):
         with pytest.raises(
             ModelError, match=r"no endpoint of m answers \(.* bytes that are not JSON\); start it, or name"
         ):
@@ -344,7 +378,8 @@ async def test_the_bound_follows_the_engines_own_figures(serve: Any) -> None:
         return web.Response(text=f'vllm:num_requests_running 4\nvllm:kv_cache_usage_perc{{engine="0"}} {kv}\n')
 
     server = await serve(answering(after=0.02), routes={"/metrics": metrics})
-    async with Transport() as http, pool_of(http, server) as pool:
+    policy = replace(POLICY, poll=0.2)  # and so long may a reading take
+    async with Transport() as http, pool_of(http, server, policy=policy) as pool:
         stop = asyncio.Event()
 
         async def rollout(i: int) -> None:
@@ -415,8 +450,7 @@ async def test_a_call_cancelled_just_as_its_endpoint_failed_does_not_shut_that_o
     """Its slot came free by a failure of the very moment in which others opened the breaker."""
     now = asyncio.Event()
     server = await serve(*[broken_off(now)] * 3, hang, answering())
-    policy = replace(POLICY, cold=2.0)
-    async with Transport() as http, pool_of(http, server, policy=policy, slots=3, backoff=Backoff(attempts=1)) as pool:
+    async with Transport() as http, pool_of(http, server, slots=3, backoff=Backoff(attempts=1)) as pool:
         first = [asyncio.create_task(pool.complete(talk(f"r{i}"), {})) for i in range(3)]
         await asked(server, 3)
         late = asyncio.create_task(pool.complete(talk("late"), {}))
