@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import time
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,13 +64,45 @@ async def hang(_: Claim) -> Outcome:
     raise AssertionError
 
 
-def engine(store: Store, handler: Plays, n: int = 4, timing: Timing = QUICK, worker: str = "w1") -> Engine:
-    return Engine(store, {"rollout": handler}, worker, {"rollout": n}, timing)
+class Steady:
+    """Seconds that pass only while this loop runs: a machine that stands still for longer than these short leases
+    costs nobody one."""
+
+    def __init__(self) -> None:
+        self.now = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            self.now += 0.01
+
+    async def passed(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.now < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def engine(
+    store: Store,
+    handler: Plays,
+    n: int = 4,
+    timing: Timing = QUICK,
+    worker: str = "w1",
+    monotonic: Callable[[], float] | None = None,
+) -> Engine:
+    return Engine(store, {"rollout": handler}, worker, {"rollout": n}, timing, monotonic or store.now)
 
 
 @pytest.fixture
-def clock() -> None:
-    """These run by the real clock."""
+async def clock() -> AsyncIterator[Steady]:
+    steady = Steady()
+    ticking = asyncio.create_task(steady.tick())
+    yield steady
+    ticking.cancel()
+    await asyncio.wait([ticking])
 
 
 async def test_every_rollout_of_a_run_is_done_and_scored(store: Store, kit: Any) -> None:
@@ -156,7 +188,7 @@ async def test_a_retry_starts_when_it_is_due(store: Store, kit: Any) -> None:
     assert store.accounts(run.id) == Accounts(submitted=1, succeeded=1)
 
 
-async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any) -> None:
+async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any, clock: Steady) -> None:
     release = asyncio.Event()
 
     async def act(_: Claim) -> Outcome:
@@ -166,7 +198,7 @@ async def test_a_lease_is_renewed_while_its_job_runs(store: Store, kit: Any) -> 
     run = store.create_run(kit.spec, kit.rows(1))
     handler = Plays(act)
     async with working(engine(store, handler)), working(engine(store, handler, worker="w2")):
-        await asyncio.sleep(3 * QUICK.lease)
+        await clock.passed(3 * QUICK.lease)
         release.set()
         await until(lambda: store.run(run.id).finished is not None)
     assert [claim.attempt for claim in handler.started] == [1]
@@ -178,6 +210,11 @@ async def test_a_lost_rollout_of_a_run_that_this_release_cannot_read_costs_nobod
     """As one of a later release, in a fleet that is just being brought up to it."""
     run = store.create_run(kit.spec, kit.rows(1))
     handler = Plays(hang)
+
+    def lease_expires() -> float:
+        with store.read() as c:
+            return float(c.execute(sa.select(jobs.c.lease_expires).where(jobs.c.run_id == run.id)).scalar_one() or 0)
+
     async with working(engine(store, handler)):
         await until(lambda: bool(handler.started))
         unread = await asyncio.to_thread(store.create_run, kit.spec, kit.rows(1), sealed=False)
@@ -189,8 +226,9 @@ async def test_a_lost_rollout_of_a_run_that_this_release_cannot_read_costs_nobod
             values = {"state": "running", "owner": "w0", "attempt": 1, "claimed": 0.0, "heartbeat": 0.0}
             c.execute(jobs.update().where(jobs.c.id == lost).values(values | {"lease_expires": 0.0}))
         await until(lambda: store.rollout(lost).state == "queued")
-        await asyncio.sleep(2 * QUICK.lease)
-        await asyncio.to_thread(store.reap_expired, store.now())
+        later = store.now() + 2 * QUICK.lease
+        await until(lambda: lease_expires() > later)
+        await asyncio.to_thread(store.reap_expired, later)
         assert [(r.state, r.attempt) for r in store.rollouts(run=run.id).items] == [("running", 1)]
 
 
@@ -230,16 +268,20 @@ async def test_a_rollout_of_a_silent_worker_is_taken_up_by_another(store: Store,
 
 
 async def test_stopping_lets_jobs_end_and_hands_back_those_that_do_not(store: Store, kit: Any) -> None:
+    stopping = asyncio.Event()
+
     async def act(claim: Claim) -> Outcome:
         if claim.sample:
             return await hang(claim)
-        await asyncio.sleep(0.2)
+        await stopping.wait()
         return Done()
 
     run = store.create_run(kit.spec.model_copy(update={"samples": 2}), kit.rows(1))
     handler = Plays(act)
-    async with working(engine(store, handler, timing=Timing(lease=30, poll=0.05, grace=0.5))):
+    async with working(engine(store, handler, timing=Timing(lease=30, poll=0.05, grace=0.5, close=60))) as at_work:
         await until(lambda: len(handler.started) == 2)
+        at_work.stop()
+        stopping.set()
     assert store.accounts(run.id) == Accounts(submitted=2, queued=1, succeeded=1)
     (queued,) = store.rollouts(run=run.id, status="queued").items
     assert [(a.attempt, a.outcome) for a in store.rollout(queued.id).attempts] == [(1, "released")]
@@ -262,10 +304,11 @@ async def test_a_handler_that_will_not_end_does_not_hold_up_the_stop(store: Stor
     released.set()
 
 
-async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str, blobs: Any, kit: Any) -> None:
+async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(
+    url: str, blobs: Any, kit: Any, clock: Steady
+) -> None:
     offset = [0.0]
-    loop = asyncio.get_running_loop()
-    with Store.open(url, blobs, clock=lambda: 1e9 + loop.time() + offset[0]) as store:
+    with Store.open(url, blobs, clock=lambda: clock.now + offset[0]) as store:
         done = asyncio.Event()
 
         async def act(_: Claim) -> Outcome:
@@ -274,11 +317,12 @@ async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str,
 
         run = store.create_run(kit.spec, kit.rows(3))
         handler = Plays(act)
-        async with working(engine(store, handler)), working(engine(store, handler, worker="w2")):
+        workers = [engine(store, handler, worker=name, monotonic=clock) for name in ("w1", "w2")]
+        async with working(workers[0]), working(workers[1]):
             for jump in (3600.0, -7200.0):
-                await asyncio.sleep(QUICK.lease)
+                await clock.passed(QUICK.lease)
                 offset[0] += jump
-            await asyncio.sleep(QUICK.lease)
+            await clock.passed(QUICK.lease)
             done.set()
             await until(lambda: store.run(run.id).finished is not None)
         assert [claim.attempt for claim in handler.started] == [1, 1, 1]
@@ -286,27 +330,31 @@ async def test_a_clock_that_is_set_takes_no_rollout_from_a_live_worker(url: str,
 
 
 async def test_a_database_that_was_away_for_longer_than_a_lease_takes_no_rollout_from_a_live_worker(
-    url: str, blobs: Any, kit: Any
+    url: str, blobs: Any, kit: Any, clock: Steady
 ) -> None:
-    with Store.open(url, blobs) as store, Store.open(url, blobs) as second, Store.open(url, blobs) as third:
-        done = asyncio.Event()
+    with contextlib.ExitStack() as stack:
+        store, second, third = (stack.enter_context(Store.open(url, blobs, clock=clock)) for _ in range(3))
+        done, back = asyncio.Event(), threading.Event()
 
         async def act(_: Claim) -> Outcome:
             await done.wait()
             return Done()
 
-        def away(seconds: float) -> None:
+        def away() -> None:
             with third.write() as c:
                 if not third.sqlite:
                     c.execute(sa.text("lock table jobs in exclusive mode"))
-                time.sleep(seconds)
+                back.wait(60)
 
         run = store.create_run(kit.spec, kit.rows(4))
         handler = Plays(act)
         async with working(engine(store, handler, n=2)), working(engine(second, handler, n=2, worker="w2")):
             await until(lambda: len(handler.started) == 4)
-            await asyncio.to_thread(away, 1.5)
-            await asyncio.sleep(2 * QUICK.lease)
+            waiting = asyncio.create_task(asyncio.to_thread(away))
+            await clock.passed(2.5 * QUICK.lease)
+            back.set()
+            await waiting
+            await clock.passed(2 * QUICK.lease)
             done.set()
             await until(lambda: store.run(run.id).finished is not None)
         assert [claim.attempt for claim in handler.started] == [1] * 4

@@ -14,12 +14,7 @@ from rollout.blobs import FolderBlobs
 from rollout.engine import Done, Outcome, Timing
 from rollout.runs import Claim
 from rollout.store import Store
-from tests.rollout.store.test_engine import Plays, engine, until, working
-
-
-@pytest.fixture
-def clock() -> None:
-    """These run by the real clock."""
+from tests.rollout.store.test_engine import Plays, Steady, clock, engine, until, working  # noqa: F401
 
 
 class SlowBlobs(FolderBlobs):
@@ -40,9 +35,15 @@ class SlowBlobs(FolderBlobs):
 
 
 @pytest.mark.parametrize("ends", ["stopped", "cancelled"])
-async def test_a_result_that_is_being_written_is_not_cut_off(url: str, tmp_path: Path, kit: Any, ends: str) -> None:
+async def test_a_result_that_is_being_written_is_not_cut_off(
+    url: str,
+    tmp_path: Path,
+    kit: Any,
+    clock: Steady,  # noqa: F811
+    ends: str,
+) -> None:
     blobs = SlowBlobs(tmp_path / "slow", 0.5)
-    with Store.open(url, blobs) as store:
+    with Store.open(url, blobs, clock=clock) as store:
 
         async def act(claim: Claim) -> Outcome:
             return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)
@@ -50,7 +51,7 @@ async def test_a_result_that_is_being_written_is_not_cut_off(url: str, tmp_path:
         run = store.create_run(kit.spec, kit.rows(1))
         if ends == "cancelled":
             blobs.free.clear()  # until it is
-        timing = Timing(lease=30 if ends == "stopped" else 0.3, poll=0.05, grace=0.1, close=5)
+        timing = Timing(lease=30 if ends == "stopped" else 0.3, poll=0.05, grace=0.1, close=60)
         async with working(engine(store, Plays(act), timing=timing)) as at_work:
             await until(lambda: blobs.puts > 0)
             if ends == "cancelled":
@@ -66,9 +67,14 @@ async def test_a_result_that_is_being_written_is_not_cut_off(url: str, tmp_path:
             assert [row.partial for row in kept] == [False]
 
 
-async def test_many_results_to_write_keep_no_lease_from_being_renewed(url: str, tmp_path: Path, kit: Any) -> None:
+async def test_many_results_to_write_keep_no_lease_from_being_renewed(
+    url: str,
+    tmp_path: Path,
+    kit: Any,
+    clock: Steady,  # noqa: F811
+) -> None:
     blobs = SlowBlobs(tmp_path / "slow", 0.3)
-    with Store.open(url, blobs) as store, Store.open(url, blobs) as other:
+    with Store.open(url, blobs, clock=clock) as store, Store.open(url, blobs, clock=clock) as other:
 
         async def act(claim: Claim) -> Outcome:
             return Done(await asyncio.to_thread(kit.trajectory, store, claim), kit.right)

@@ -25,9 +25,9 @@ async def test_a_claim_that_is_under_way_when_the_engine_stops_is_worked_on_or_h
         def lock() -> None:
             with other.write():
                 locked.set()
-                free.wait(10)
+                free.wait(60)
 
-        timing = Timing(lease=30, poll=30, grace=5, close=1)
+        timing = Timing(lease=600, poll=30, grace=60, close=60)
         engine = Engine(store, {"rollout": act}, "w", {"rollout": 1}, timing, carried=True)
         working = asyncio.create_task(engine.run())
         locking = asyncio.create_task(asyncio.to_thread(lock))

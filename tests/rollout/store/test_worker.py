@@ -50,7 +50,7 @@ async def run(
     handler = RolloutHandler(
         store, {environment.name: environment}, lambda _: model, admission=Admission(starting=2), journals=journals
     )
-    engine = Engine(store, {"rollout": handler}, "w", {"rollout": 8}, Timing(lease=0.6, poll=0.05, grace=5))
+    engine = Engine(store, {"rollout": handler}, "w", {"rollout": 8}, Timing(poll=0.05))
     wanted = RunSpec.model_validate(
         {"environment": rows[0].task.environment, "model": "parrot", "max_attempts": 1} | spec
     )
