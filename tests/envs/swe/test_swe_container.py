@@ -22,19 +22,19 @@ async def test_a_shell_that_ended_starts_anew_in_its_directory_with_what_was_exp
     docker_sandboxes: DockerSandboxes, spec: SandboxSpec
 ) -> None:
     box = await docker_sandboxes.start(spec)
-    await box.run("cd /tmp; export A=1; b=2; sleep 600 &", 10)
-    ended = await box.run("exit 7", 10)
-    after = await box.run('pwd; echo "[$A][$b]"; pgrep -c -u agent sleep', 10)
+    await box.run("cd /tmp; export A=1; b=2; sleep 600 &", 60)
+    ended = await box.run("exit 7", 60)
+    after = await box.run('pwd; echo "[$A][$b]"; pgrep -c -u agent sleep', 60)
     assert (ended.code, ended.fresh_shell) == (7, True)
     assert after.data == b"/tmp\n[1][]\n1\n"
 
 
 async def test_a_container_that_died_is_a_sandbox_error(docker_sandboxes: DockerSandboxes, spec: SandboxSpec) -> None:
     box = await docker_sandboxes.start(spec)
-    await box.run("echo well", 10)
+    await box.run("echo well", 60)
     await docker_sandboxes.client.containers.container(box.id).kill(signal="SIGKILL")
     with pytest.raises(SandboxError, match="container"):
-        await box.run("echo still", 10)
+        await box.run("echo still", 60)
     again = await docker_sandboxes.start(spec)
     running = asyncio.create_task(again.run("sleep 60", 60))
     await asyncio.sleep(0.5)
@@ -51,7 +51,7 @@ async def test_a_program_that_meets_a_container_just_dead_is_the_sandboxes_failu
         state = (await docker_sandboxes.client.containers.container(box.id).show())["State"]
         os.kill(state["Pid"], signal.SIGKILL)
         with pytest.raises(SandboxError):
-            await box.execute(["echo", "an answer"], 10)
+            await box.execute(["echo", "an answer"], 60)
         await box.close()
 
 
@@ -59,13 +59,13 @@ async def test_a_closed_sandbox_is_gone_and_may_be_closed_again(
     docker_sandboxes: DockerSandboxes, spec: SandboxSpec
 ) -> None:
     box = await docker_sandboxes.start(spec)
-    await box.run("sleep 600 &", 10)
+    await box.run("sleep 600 &", 60)
     await box.close()
     await box.close()
     left = await docker_sandboxes.client.containers.list(all=True, filters={"id": [box.id]})
     assert left == []
     with pytest.raises(SandboxError, match="closed"):
-        await box.run("echo", 5)
+        await box.run("echo", 60)
 
 
 async def test_a_cancelled_command_leaves_a_sandbox_that_can_be_closed(

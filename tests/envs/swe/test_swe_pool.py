@@ -43,10 +43,10 @@ async def test_a_container_that_waited_is_like_one_that_was_started(shaped: Sand
         assert await pool.ready() == 1
         warm = await pool.start(shaped)
         assert warm.id != cold.id
-        assert same(await warm.run(LOOK, 10)) == same(await cold.run(LOOK, 10))
-        await warm.run("export A=1; cd pkg", 10)
-        await warm.run("exit 3", 10)
-        assert (await warm.run("pwd; echo $A", 10)).data == b"/testbed/pkg\n1\n"
+        assert same(await warm.run(LOOK, 60)) == same(await cold.run(LOOK, 60))
+        await warm.run("export A=1; cd pkg", 60)
+        await warm.run("exit 3", 60)
+        assert (await warm.run("pwd; echo $A", 60)).data == b"/testbed/pkg\n1\n"
         await cold.close()
         await warm.close()
     finally:
@@ -65,7 +65,7 @@ async def test_a_container_that_died_while_it_waited_is_not_handed_over(shaped: 
         await waiting[0].kill(signal="SIGKILL")
         second = await pool.start(shaped)
         assert second.id != waiting[0].id
-        assert (await second.run("cat a.py", 10)).data == b"print(1)\n"
+        assert (await second.run("cat a.py", 60)).data == b"print(1)\n"
         await first.close()
         await second.close()
     finally:
@@ -97,7 +97,7 @@ async def test_a_repository_that_was_not_the_expected_one_is_never_handed_over(s
         seen = []
         for wanted in (shaped, shaped, shaped, other, other, other, shaped, other):
             box = await pool.start(wanted)
-            seen.append((await box.run("cat a.py; ls; git status --short", 10)).data)
+            seen.append((await box.run("cat a.py; ls; git status --short", 60)).data)
             await box.close()
             assert await pool.ready() == 2
         a, b = b"print(1)\na.py\npkg\n", b"print(2)\na.py\n"
@@ -115,7 +115,7 @@ async def test_a_repository_s_own_folder_called_var_is_handed_over_too(shaped: S
         for _ in range(2):
             box = await pool.start(wanted)
             assert (
-                await box.run("git status --short; git ls-files | wc -l; cat $(git ls-files) | wc -l", 10)
+                await box.run("git status --short; git ls-files | wc -l; cat $(git ls-files) | wc -l", 60)
             ).data == (b"5\n5\n")
             await box.close()
             await pool.ready()
@@ -127,7 +127,7 @@ async def test_no_container_is_emptied_while_it_waits(shaped: SandboxSpec) -> No
     pool = WarmPool(DockerSandboxes(), 1)
     try:
         box = await pool.start(replace(shaped, user="root", clear=True))
-        assert (await box.run("ls", 10)).data == b"a.py\npkg\n"
+        assert (await box.run("ls", 60)).data == b"a.py\npkg\n"
         await box.close()
         assert await pool.ready() == 0
         await (await pool.start(shaped)).close()
