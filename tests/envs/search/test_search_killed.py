@@ -33,7 +33,13 @@ from pathlib import Path
 from envs.blobs import MemoryBlobs
 from envs.environment import Site
 from envs.search.indexing import index_corpus
-tell = lambda done, total: print(done, flush=True)
+words = 0
+def tell(done, total):
+    global words
+    words += 1
+    print(done, flush=True)
+    if words == int(sys.argv[3]):
+        sys.stdin.readline()
 done = index_corpus(Path(sys.argv[1]), "c", Site(Path(sys.argv[2]), MemoryBlobs()), progress=tell, commit_bytes=20_000)
 print("resumed", done.resumed, flush=True)
 """
@@ -47,13 +53,17 @@ def write(path: Path, word: str, count: int = DOCUMENTS) -> Path:
 
 
 def killed(source: Path, home: Path, lines: int, later: float) -> bool:
-    """Index, and kill it `later` seconds after its `lines`-th word of progress. Whether it was still at work."""
-    command = [sys.executable, "-c", INDEX, str(source), str(home)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as indexing:
+    """Index, and kill it `later` seconds after its `lines`-th word of progress; while it says that word where `later`
+    is 0. Whether it was still at work."""
+    command = [sys.executable, "-c", INDEX, str(source), str(home), str(lines)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as indexing:
+        assert indexing.stdin is not None
         assert indexing.stdout is not None
         for _ in range(lines):
             indexing.stdout.readline()
-        time.sleep(later)
+        if later:
+            indexing.stdin.write(b"\n")
+            time.sleep(later)
         at_work = indexing.poll() is None
         indexing.kill()
     return at_work
@@ -74,9 +84,9 @@ def test_an_indexer_killed_anywhere_makes_the_same_version_in_the_end(tmp_path: 
     home, chance = tmp_path / "home", random.Random(7)
     before = index_corpus(first, "c", Site(home, MemoryBlobs())).manifest
     untouched = state(home, before.version)
-    points = [(1, 0.0), (3, 0.02), (4, 0.0), *((5, chance.uniform(0, 0.15)) for _ in range(5))]
+    points = [(1, 0.0), (3, 0.02), (2, 0.0), (4, 0.0), (5, 0.0), *((5, chance.uniform(0, 0.15)) for _ in range(4))]
     at_work = [killed(second, home, *point) for point in points]
-    assert sum(at_work) >= 4
+    assert sum(at_work) >= 4, "each that was killed while it spoke"
     assert state(home, before.version) == untouched
     made = index_corpus(second, "c", Site(home, MemoryBlobs()))
     assert made.manifest.version == whole.version

@@ -155,7 +155,7 @@ async def test_a_name_that_moves_inside_between_two_hops_is_refused_at_the_secon
 
     raw.pages["/"] = lambda _, w: whole(w, b"", b"HTTP/1.1 302 Found\r\nlocation: http://moving.test/inside\r\n")
     guard = Guard(resolve=resolve, allowed=frozenset({f"moving.test:{raw.port}"}))
-    async with Fetcher(guard, seconds=5) as fetching:
+    async with Fetcher(guard, seconds=60) as fetching:
         with pytest.raises(Refused, match="not on the public internet"):
             await fetching.get(f"http://moving.test:{raw.port}/")
     assert len(raw.heads) == 1
@@ -188,7 +188,7 @@ async def test_a_name_server_that_never_answers_is_on_the_clock() -> None:
 async def test_no_redirect_leads_inside_or_out_of_the_web(raw: RawSite, location: str) -> None:
     head = b"HTTP/1.1 302 Found\r\nlocation: " + location.encode("utf-8", "surrogateescape") + b"\r\n"
     raw.pages["/"] = lambda _, w: whole(w, b"", head)
-    async with fetcher(raw, seconds=5) as fetching:
+    async with fetcher(raw, seconds=60) as fetching:
         with pytest.raises((Refused, FetchFailed)):
             await fetching.get(raw.url("/"))
     assert len(raw.heads) == 1
@@ -303,7 +303,7 @@ async def test_a_hostile_server_is_bounded_in_time_bytes_and_headers(raw: RawSit
 
 async def test_more_bytes_than_were_announced_are_not_read(raw: RawSite) -> None:
     raw.pages["/"] = says(OK + b"content-length: 5\r\n\r\nhello, and a smuggled answer")
-    async with fetcher(raw, seconds=5) as fetching:
+    async with fetcher(raw, seconds=60) as fetching:
         assert (await fetching.get(raw.url("/"))).body == b"hello"
 
 
@@ -325,7 +325,7 @@ async def test_nothing_of_the_machine_goes_along(raw: RawSite, monkeypatch: pyte
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     raw.pages["/"] = lambda _, w: whole(w, b"words")
-    async with fetcher(raw, seconds=5) as fetching:
+    async with fetcher(raw, seconds=60) as fetching:
         assert (await fetching.get(raw.url("/"))).body == b"words"
     names = [line.partition(":")[0].lower() for line in raw.heads[0].split("\r\n")[1:] if line]
     assert sorted(names) == ["accept", "accept-encoding", "connection", "host", "user-agent"]
@@ -375,7 +375,7 @@ async def test_any_charset_gives_a_text(readers: Readers, charset: str) -> None:
 
 
 async def test_a_reader_that_is_killed_costs_one_page() -> None:
-    readers = Readers(1, seconds=20)
+    readers = Readers(1, seconds=60)
     try:
         await readers.document(page(b"<p>one"), "http://x.test/")
         (child,) = readers._all
