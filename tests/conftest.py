@@ -19,7 +19,7 @@ import pytest
 
 def _docker() -> str | None:
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=60)
         try:
             client.ping()
         finally:

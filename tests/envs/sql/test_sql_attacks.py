@@ -18,6 +18,7 @@ from envs.sql.refusal import Refused
 from envs.sql.session import SqlSession
 from envs.sql.tools import Answer, RunSql
 from envs.tool import ToolResult
+from tests.standstill import Standstill
 
 HOST_MARKS = ("root:x:0:", "daemon:x:")
 OUT_OF_TIME = "the query did not end within 1.5 seconds"
@@ -48,12 +49,12 @@ async def assault(session: SqlSession, trap: Any, attacks: list[str]) -> Counter
         assert time.monotonic() - began < SECONDS, line
         assert leaks(result, session, trap) == [], line
         outcomes["refused" if result.is_error else "answered"] += 1
-        honest, deadline = Answer(sql="SELECT count(*), count(name), min(name) FROM customers"), time.monotonic() + 60
-        following = await session.call("answer", honest)
-        while (
-            OUT_OF_TIME in following.text and time.monotonic() < deadline
-        ):  # where the machine stood still for so long
-            following = await session.call("answer", honest)
+        honest = Answer(sql="SELECT count(*), count(name), min(name) FROM customers")
+        while True:
+            with Standstill() as stood:
+                following = await session.call("answer", honest)
+            if not (OUT_OF_TIME in following.text and stood.longest > 0.5):
+                break
         assert following.submission is not None, (line, following.text)
         assert following.submission.rows == ((10_000, 10_000, "name 0"),), line
     assert trap.files() == before

@@ -243,7 +243,8 @@ async def test_work_goes_on_in_order_never_too_much_at_once_and_nothing_is_left_
         first = asyncio.ensure_future(anext(results))
         for n in (2, 1, 3, 4, 5):  # the first is slow: as many again go ahead of it, and no more
             gates[n].set()
-            await asyncio.sleep(0.01)
+            for _ in range(50):  # rounds of the loop, of which a piece's end and the next one's begin take a few
+                await asyncio.sleep(0)
         assert (sorted(ended), running, first.done()) == ([1, 2, 3, 4, 5], 1, False)
         gates[0].set()
         assert [await first, *[await anext(results) for _ in range(4)]] == [0, 1, 2, 3, 4]
