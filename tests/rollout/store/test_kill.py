@@ -2,11 +2,12 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
                 if (name := somebody_at_work(store, run, workers, chance)) is None:
                     break
                 victim = workers.pop(name)
-                victim.kill()
+                victim.kill()  # it was stopped while it held some
                 victim.wait()
                 start()
             deadline = time.monotonic() + 600
@@ -71,14 +72,23 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
         assert {id: n for id, n in paid.items() if n > TURNS + lost[id]} == {}
 
 
-def somebody_at_work(store: Store, run: str, workers: Collection[str], chance: random.Random) -> str | None:
-    """One of the workers that holds rollouts, or held some a moment ago; None where all is done."""
+def somebody_at_work(
+    store: Store, run: str, workers: Mapping[str, subprocess.Popen[bytes]], chance: random.Random
+) -> str | None:
+    """One of the workers, stopped while it holds rollouts; None where all is done."""
     at_work = sa.select(jobs.c.owner).distinct().where(jobs.c.run_id == run, jobs.c.state == "running")
-    while store.run(run).finished is None:
+
+    def owners() -> list[str]:
         with store.read() as c:
-            owners = sorted(str(owner) for owner in c.execute(at_work).scalars() if owner in workers)
-        if owners:
+            return sorted(str(owner) for owner in c.execute(at_work).scalars() if owner in workers)
+
+    while store.run(run).finished is None:
+        if held := owners():
             time.sleep(chance.uniform(0, 0.2))
-            return chance.choice(owners)
+            name = chance.choice(held)
+            workers[name].send_signal(signal.SIGSTOP)
+            if name in owners():
+                return name
+            workers[name].send_signal(signal.SIGCONT)
         time.sleep(0.02)
     return None
