@@ -72,18 +72,22 @@ class CountEnvironment:
 class PaidModel:
     name = "paid"
 
-    def __init__(self, note: Path) -> None:
-        self._note = os.open(note, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def __init__(self, folder: Path) -> None:
+        self._note = os.open(folder / "paid", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._free = folder / "free"
+        """Before it is there no rollout ends."""
 
     async def complete(self, conversation: Conversation, sampling: dict[str, Any]) -> Reply:  # noqa: ARG002
         turn = sum(message.role == "assistant" for message in conversation.messages)
+        while turn == TURNS - 1 and not self._free.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
         os.write(self._note, f"{conversation.key} {turn}\n".encode())
         await asyncio.sleep(0.1)
         return call("submit" if turn == TURNS - 1 else "next")
 
 
 async def main(database: str, folder: Path, name: str) -> None:
-    model = PaidModel(folder / "paid")
+    model = PaidModel(folder)
     with Store.open(database, FolderBlobs(folder / "blobs", fsync=False)) as store:
         handler = RolloutHandler(
             store, {"count": CountEnvironment()}, lambda _: model, journals=FolderJournals(folder / "journals")

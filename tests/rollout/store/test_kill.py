@@ -52,6 +52,7 @@ def test_kill_workers_at_random(url: str, tmp_path: Path) -> None:
                 victim = workers.pop(name)
                 victim.kill()  # it was stopped while it held some
                 victim.wait()
+                (tmp_path / "free").touch()
                 start()
             deadline = time.monotonic() + 600
             while store.run(run).finished is None:
