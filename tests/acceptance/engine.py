@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,12 @@ class OwnEngine:
 
     def processes(self) -> list[list[str]]:
         """What runs in containers, whether it knows of them or not: command lines, container by container."""
-        return [[_words(Path(f"/proc/{pid}")) for pid, _ in below(shim)] for shim in self._shims()]
+        return [list(_words_of_all(pid for pid, _ in below(shim))) for shim in self._shims()]
 
     def _shims(self) -> list[int]:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = _words(folder)
+            for words in _words_of_all((int(folder.name),)):
                 if "containerd-shim" in words and str(self.folder) in words:
                     found.append(int(folder.name))
         return found
@@ -116,8 +115,11 @@ class OwnEngine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _words(process: Path) -> str:
-    return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+def _words_of_all(pids: Iterable[int]) -> Iterator[str]:
+    """The command line of each that has not ended meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            yield Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
