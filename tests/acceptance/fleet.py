@@ -124,7 +124,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def end(self, seconds: float = 60.0) -> int:
+    def end(self, seconds: float = UP_SECONDS) -> int:
         """By SIGTERM; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -172,7 +172,7 @@ def _state(folder: Path) -> str:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code < 500
+        return httpx.get(url, timeout=30).status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -215,7 +215,7 @@ class Fleet:
 
     @property
     def client(self) -> "redis.Redis":
-        return redis.Redis(port=self.redis_port, socket_connect_timeout=1, socket_timeout=2)
+        return redis.Redis(port=self.redis_port, socket_connect_timeout=60, socket_timeout=60)
 
     def redis_answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client as client:
@@ -249,7 +249,7 @@ class Fleet:
         return made
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(self.url + path, timeout=60)
+        answer = httpx.get(self.url + path, timeout=300)
         answer.raise_for_status()
         return answer.json()
 
@@ -317,4 +317,4 @@ def asked(base_url: str) -> dict[str, int]:
 
 def told(base_url: str) -> dict[str, Any]:
     """What an oracle counts."""
-    return dict(httpx.get(base_url.removesuffix("/v1") + "/stats", timeout=30).json())
+    return dict(httpx.get(base_url.removesuffix("/v1") + "/stats", timeout=120).json())

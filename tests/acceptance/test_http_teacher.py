@@ -12,6 +12,7 @@ import pytest
 
 from api.oracle.chance import Chance
 from tests.acceptance.fleet import Process, until
+from tests.acceptance.gate import first, gate
 
 TASKS = Path(__file__).parents[2] / "demo" / "search" / "tasks.jsonl"
 SAMPLES, SEED, WRONG = 2, 18, 0.3
@@ -48,7 +49,7 @@ def right_samples() -> dict[str, list[int]]:
 
 def kept(home: Path) -> int:
     """Replies that no process can lose any more."""
-    with closing(sqlite3.connect(home / "trajc.db")) as db:
+    with closing(sqlite3.connect(home / "trajc.db", timeout=120)) as db:
         query = "select count(*) from jobs where kind = 'generation' and json_extract(result, '$.reply') is not null"
         return int(db.execute(query).fetchone()[0])
 
@@ -58,7 +59,7 @@ def ended(trajc: Any, compilation: str) -> bool:
 
 
 def stats(oracle: str) -> Any:
-    return httpx.get(oracle.removesuffix("/v1") + "/stats").json()
+    return httpx.get(oracle.removesuffix("/v1") + "/stats", timeout=120).json()
 
 
 @pytest.mark.parametrize(("form", "temperature"), [("field", 1.0), ("think", 0.9)])
@@ -93,21 +94,24 @@ def test_a_killed_service_pays_for_no_sample_twice(new_trajc: Callable[[], Any],
     trajc("tasks", "index", "halvard", TASKS.parent / "documents")
     settings = {"concurrency": str(IN_FLIGHT), "lease_seconds": "8"}
     how = ("--env", "search", "--model", "oracle")
-    taught = ("--wrong", WRONG, "--reasoning", "field", "--latency", 0.5)
-    with trajc.oracle(TASKS) as solver, trajc.oracle(TASKS, *taught) as teacher:
+    taught = ("--wrong", WRONG, "--reasoning", "field")
+    half = SAMPLES * 8 // 2
+    with (
+        trajc.oracle(TASKS) as solver,
+        trajc.oracle(TASKS, *taught) as teacher,
+        gate(teacher, first(half)) as half_way,
+    ):
         with trajc.serving(**settings) as running:
             run = trajc.json("run", TASKS, *how, "--base-url", solver)["id"]
-            file.write_text(recipe(run, teacher, 1.0))
+            file.write_text(recipe(run, half_way.url, 1.0))
             compilation = trajc.json("compile", file, "--no-wait")["id"]
             service = Process(["trajc", "serve"], trajc.environ, trajc.home / "serve.log", running=running)
-            known: set[str] = set()
-
-            def half_way_and_all_kept() -> bool:
-                known.update(key for key, talk in stats(teacher)["conversations"].items() if talk["completions"])
-                return len(known) >= SAMPLES * 8 // 2 and kept(trajc.home) == len(known)
-
-            service.halt_when(half_way_and_all_kept, "half of it is answered and kept")
+            service.halt_when(
+                lambda: len(half_way.held) == IN_FLIGHT and kept(trajc.home) == half, "half of it is answered and kept"
+            )
+            known = set(half_way.passed)
             service.kill()
+        half_way.open()
         with trajc.serving(**settings):
             until(lambda: ended(trajc, compilation), "the compilation has not ended")
             done = trajc.get(f"/v1/compilations/{compilation}")
@@ -115,6 +119,6 @@ def test_a_killed_service_pays_for_no_sample_twice(new_trajc: Callable[[], Any],
     assert (done["state"], done["error"]) == ("succeeded", "")
     assert done["accounts"]["published"] == sum(bool(right) for right in right_samples().values())
     assert len(asked) == 8 * SAMPLES
-    assert len(known) < len(asked)
+    assert len(known) == half
     assert {key: asked[key]["completions"] for key in known} == dict.fromkeys(known, 1)
     assert sum(talk["repeated"] for talk in asked.values()) <= IN_FLIGHT

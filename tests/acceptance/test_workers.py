@@ -21,6 +21,7 @@ from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
 from rollout.store import Store
 from tests.acceptance.fleet import TRAJC, Fleet, Process, completions, counting_tasks, fleet, inline, until
+from tests.acceptance.gate import gate, turns_below
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
@@ -82,11 +83,6 @@ class Site:
         with self.fleet.client as client:
             return int(client.llen(QUEUE))  # type: ignore[arg-type]
 
-    def half_way(self, base_url: str, n: int) -> bool:
-        """Each of so many rollouts has a turn that is kept (the next one was answered too), and none is done."""
-        paid = completions(base_url).values()
-        return len(paid) == n and all(2 <= turns < TURNS for turns in paid)
-
     def leases(self) -> int:
         with self.store.read() as c:
             return len(c.execute(sa.select(jobs.c.id).where(jobs.c.owner.is_not(None))).all())
@@ -129,9 +125,10 @@ def test_a_message_delivered_twice_starts_one_rollout(site: Site) -> None:
 
 def test_a_late_first_attempt_changes_nothing_after_a_second_one_finished(site: Site) -> None:
     """A worker that stood still for longer than its lease, and then goes on as if nothing had happened."""
-    with site.oracle(0.4) as base_url, site.worker(concurrency=4) as sleeper:
-        run = site.queue(base_url, 4)
-        sleeper.halt_when(lambda: site.half_way(base_url, 4), "half way")
+    with site.oracle(0.0) as base_url, gate(base_url, turns_below(3)) as half_way, site.worker() as sleeper:
+        run = site.queue(half_way.url, 4)
+        sleeper.halt_when(lambda: len(half_way.held) == 4, "half way")
+        half_way.open()
         try:
             with site.worker(concurrency=4):
                 site.done(run)
@@ -202,7 +199,7 @@ def test_a_worker_outlives_reconnects_with_messages_in_hand(site: Site) -> None:
         run = site.queue(base_url, 24)
         for _ in range(3):
             done = site.states(run)["succeeded"]
-            until(lambda done=done: site.states(run)["succeeded"] > done, "it goes on")  # type: ignore[misc]
+            until(lambda done=done: site.states(run)["succeeded"] > min(done, 23), "it goes on")  # type: ignore[misc]
             site.redis.kill()
             site.redis.start()
             site.redis.up()
@@ -212,14 +209,15 @@ def test_a_worker_outlives_reconnects_with_messages_in_hand(site: Site) -> None:
 
 
 def test_a_worker_killed_in_the_middle_is_taken_up_where_it_was(site: Site) -> None:
-    with site.oracle(0.5) as base_url, site.worker(concurrency=4) as killed:
-        run = site.queue(base_url, 4)
-        killed.halt_when(lambda: site.half_way(base_url, 4), "half way")
+    with site.oracle(0.0) as base_url, gate(base_url, turns_below(3)) as half_way, site.worker() as killed:
+        run = site.queue(half_way.url, 4)
+        killed.halt_when(lambda: len(half_way.held) == 4, "half way")
         killed.kill()
+        half_way.open()
         with site.worker(concurrency=4):
             site.done(run)
         assert site.outcomes(run) == Counter(failed=4, succeeded=4)
-        assert all(TURNS <= paid <= TURNS + 1 for paid in completions(base_url).values())
+        assert set(completions(base_url).values()) == {TURNS + 1}, "the turn in flight alone is paid twice"
         marks = [[m.kind for m in c.trajectory.marks] for c in site.store.candidates(runs=[run])]
         assert marks == [["resumed"]] * 4
 
@@ -250,7 +248,7 @@ def test_a_second_signal_ends_at_once(site: Site) -> None:
         worker.process.send_signal(signal.SIGTERM)
         until(lambda: "ending: jobs" in worker.log.read_text(), "the first was heard", pause=0.02)
         worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(60) == 128 + signal.SIGTERM
+        assert worker.process.wait(300) == 128 + signal.SIGTERM
         site.fleet.post(f"/v1/runs/{run}/cancel")
         until(lambda: site.leases() == 0, "leases are taken back")
 
@@ -324,6 +322,6 @@ def test_a_worker_without_redis_says_so(site: Site) -> None:
     log = site.fleet.home.parent / "without.log"
     process = Process([*site.fleet.worker_command("rollouts", 1)], environ, log)
     process.start()
-    assert process.process.wait(60) == 2
+    assert process.process.wait(300) == 2
     assert "TRAJC_REDIS_URL is not set" in log.read_text()
     assert "Traceback" not in log.read_text()
