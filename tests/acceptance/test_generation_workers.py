@@ -16,6 +16,7 @@ from envs.swe.make.folder import Edit, make_task_from_folder
 from rollout.blobs import FolderBlobs
 from rollout.schema import jobs
 from tests.acceptance.fleet import DEMO, Fleet, Process, fleet, inline, told, until
+from tests.acceptance.gate import Gate, first, gate
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
 SAMPLES, SEED, WRONG = 2, 13, 0.5
@@ -30,9 +31,10 @@ class Site:
     run: str
     generation: Process
 
-    def replace_worker(self, concurrency: int) -> None:
+    def replace_worker(self, concurrency: int, half_way: Gate) -> None:
         """The one that makes model calls is killed, and another one starts."""
         self.generation.kill()
+        half_way.open()
         self.generation = self.fleet.worker("generation", concurrency, f"generation-{len(self.fleet.started)}")
         self.generation.up()
 
@@ -138,15 +140,14 @@ def answered(url: str) -> int:
 def test_a_killed_worker_pays_for_no_reply_twice(site: Site) -> None:
     """But for the calls that were in flight, whose answers nobody was there to take."""
     it = site.fleet
-    teacher, url = it.oracle(
-        pinned(it, site.run), "--wrong", str(WRONG), "--latency", "0.5", "--reasoning", "think", name="teacher"
-    )
+    teacher, url = it.oracle(pinned(it, site.run), "--wrong", str(WRONG), "--reasoning", "think", name="teacher")
     teacher.up()
-    id = it.post("/v1/compilations", taught(site.run, url))["id"]
-    site.generation.halt_when(lambda: 6 <= answered(url) <= 12, "half way")
-    before = {key for key, talk in conversations(url).items() if talk["completions"]}
-    site.replace_worker(2)
-    done = ended(it, id)
+    with gate(url, first(8)) as half_way:
+        id = it.post("/v1/compilations", taught(site.run, half_way.url))["id"]
+        site.generation.halt_when(lambda: len(half_way.held) == 2, "half way")
+        before = {key for key, talk in conversations(url).items() if talk["completions"]}
+        site.replace_worker(2, half_way)
+        done = ended(it, id)
     assert (done["state"], done["error"]) == ("succeeded", "")
     rates = {task: f"{n} of {SAMPLES}" for task, n in right_samples(sql_tasks()).items() if n}
     assert published(it, done) == rates
@@ -154,23 +155,24 @@ def test_a_killed_worker_pays_for_no_reply_twice(site: Site) -> None:
     assert all(target.startswith("<think>\nThe question is: ") for target in targets(it, done))
     asked = conversations(url)
     assert len(asked) == 8 * SAMPLES
-    assert len(before) < len(asked)
+    assert len(before) == 8 + 2 < len(asked)
     assert sum(talk["repeated"] for talk in asked.values()) <= 2
 
 
 def test_a_cancelled_compilation_orders_nothing_more_and_keeps_what_was_paid(site: Site) -> None:
     it = site.fleet
-    teacher, url = it.oracle(pinned(it, site.run), "--latency", "0.7", name="slow-teacher")
+    teacher, url = it.oracle(pinned(it, site.run), name="slow-teacher")
     teacher.up()
+    with gate(url, first(3)) as half_way:
+        asked = {**taught(site.run, half_way.url, seed=1), "dataset": "cancelled"}
+        datasets = it.get("/v1/datasets")["items"]
+        id = it.post("/v1/compilations", asked)["id"]
+        until(lambda: half_way.held and sum(calls_of(it, id).values()) == 8 * SAMPLES, "some are answered, all ordered")
+        assert it.post(f"/v1/compilations/{id}/cancel")["state"] == "cancelled"
+        half_way.open()
+        until(lambda: not list((it.home / "datasets" / "cancelled").glob(".*")), "its unfinished files are not removed")
+        until(lambda: not calls_of(it, id).keys() & {"queued", "running"}, "calls in flight end")
     wanted = {**taught(site.run, url, seed=1), "dataset": "cancelled"}
-    datasets = it.get("/v1/datasets")["items"]
-    id = it.post("/v1/compilations", wanted)["id"]
-    until(lambda: answered(url) >= 3, "nothing was answered")
-    assert it.post(f"/v1/compilations/{id}/cancel")["state"] == "cancelled"
-    until(lambda: not list((it.home / "datasets" / "cancelled").glob(".*")), "its unfinished files are not removed")
-    until(
-        lambda: not told(url)["running"] and not calls_of(it, id).keys() & {"queued", "running"}, "calls in flight end"
-    )
     paid = answered(url)
     assert calls_of(it, id) == {"succeeded": paid, "cancelled": 8 * SAMPLES - paid}
     time.sleep(2)
@@ -199,10 +201,11 @@ def test_patches_of_a_teacher_are_judged_by_the_hidden_tests(site: Site) -> None
     run = solved(it, "swe", tasks)
     teacher, url = it.oracle(tasks, "--wrong", str(WRONG), "--reasoning", "field", name="teacher-swe")
     teacher.up()
-    id = it.post("/v1/compilations", taught(run, url))["id"]
-    until(lambda: answered(url) >= 2, "nothing was answered")
-    site.replace_worker(4)
-    done = ended(it, id)
+    with gate(url, first(2)) as half_way:
+        id = it.post("/v1/compilations", taught(run, half_way.url))["id"]
+        until(lambda: half_way.held, "two are answered and more under way")
+        site.replace_worker(4, half_way)
+        done = ended(it, id)
     assert (done["state"], done["error"]) == ("succeeded", "")
     rates = {task: f"{n} of {SAMPLES}" for task, n in right_samples(tasks).items() if n}
     assert published(it, done) == rates

@@ -16,6 +16,7 @@ from envs.swe.make.folder import Edit, make_task_from_folder
 from rollout.blobs import FolderBlobs
 from rollout.store import Store
 from tests.acceptance.fleet import DEMO, Fleet, asked, completions, fleet, inline, until
+from tests.acceptance.gate import gate, turns_below
 
 pytestmark = [pytest.mark.needs("redis", "docker"), pytest.mark.timeout(600)]
 ROLLOUTS = 3
@@ -82,14 +83,15 @@ def test_sigterm_leaves_no_container(site: Fleet) -> None:
 
 def test_a_killed_worker_s_containers_are_removed_and_its_rollouts_are_done(site: Fleet) -> None:
     tasks = planted(site)
-    oracle, base_url = site.oracle(tasks, "--latency", "1.5")
+    oracle, base_url = site.oracle(tasks)
     killed = site.worker(name="killed")
     oracle.up()
     killed.up()
-    run = queue(site, tasks, base_url)
-    with site.store() as store:
-        until(lambda: sum(map(bool, containers(site))) == ROLLOUTS, "a container for each rollout")
+    with gate(base_url, turns_below(1)) as half_way, site.store() as store:
+        run = queue(site, tasks, half_way.url)
+        until(lambda: len(half_way.held) == ROLLOUTS, "each has a container and waits for its second turn")
         killed.kill()
+        half_way.open()
         assert sum(map(bool, containers(site))) == ROLLOUTS, "they outlive their worker"
         heir = site.worker(name="heir")
         until(lambda: store.run(run).finished is not None, "done")
@@ -110,7 +112,7 @@ def test_a_container_goes_on_under_the_next_worker_unless_its_state_is_unknown(s
     pace = [tool(f"echo {i} >> notes; count=$((count + 1)); echo $count") for i in range(6)]
     moves = {
         "waits": [*pace, {"name": "submit"}],
-        "calls": [tool("echo 0 >> notes"), tool("echo 1 >> notes; sleep 8"), {"name": "submit"}],
+        "calls": [tool("echo 0 >> notes"), tool("echo 1 >> notes; sleep 12"), {"name": "submit"}],
         "dies": [*pace, {"name": "submit"}],
     }
     (task,) = inline(planted(site))
@@ -118,13 +120,22 @@ def test_a_container_goes_on_under_the_next_worker_unless_its_state_is_unknown(s
     file, recording = site.home / "three.jsonl", site.home / "three-recording.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in tasks))
     recording.write_text("".join(json.dumps({"task": id, "actions": m}) + "\n" for id, m in moves.items()))
-    oracle, base_url = site.oracle(file, "--recording", recording, "--latency", "1.5")
+    oracle, base_url = site.oracle(file, "--recording", recording)
     killed = site.worker(name="killed")
     oracle.up()
     killed.up()
-    wanted = {"environment": "swe", "model": "oracle", "base_urls": [base_url], "tasks": tasks}
-    run = str(site.post("/v1/runs", wanted)["id"])
-    with site.store() as store:
+
+    def calls(body: dict[str, Any]) -> bool:
+        return any("(calls)" in str(message["content"]) for message in body["messages"])
+
+    # Two wait for their third turn, and only then is the third one's tool called.
+    with (
+        gate(base_url, lambda body: calls(body) or turns_below(2)(body)) as half_way,
+        gate(half_way.url, lambda body: not calls(body) or turns_below(1)(body)) as last,
+        site.store() as store,
+    ):
+        wanted = {"environment": "swe", "model": "oracle", "base_urls": [last.url], "tasks": tasks}
+        run = str(site.post("/v1/runs", wanted)["id"])
         rollouts = {r.task_id: r.id for r in store.rollouts(run=run).items}
 
         def journal(id: str) -> list[str]:
@@ -140,6 +151,8 @@ def test_a_container_goes_on_under_the_next_worker_unless_its_state_is_unknown(s
         def waiting(id: str) -> bool:
             return at(id, "standing") and asked(base_url)[id] > turns(id)
 
+        until(lambda: waiting("waits") and waiting("dies") and last.held, "they wait")
+        last.open()
         killed.halt_when(lambda: at("calls", "calling") and waiting("waits") and waiting("dies"), "three ways")
         killed.kill()
         before = {rollout: id for rollout, id, _ in listed(site)}
@@ -150,6 +163,7 @@ def test_a_container_goes_on_under_the_next_worker_unless_its_state_is_unknown(s
         owned = f"trajc.owner.{rollouts['waits']}.2"
         until(lambda: owned in {name for _, _, name in listed(site)}, "adopted")
         assert {rollout: id for rollout, id, _ in listed(site)}[rollouts["waits"]] == before[rollouts["waits"]]
+        half_way.open()
         until(lambda: store.run(run).finished is not None, "done")
         kept = {c.trajectory.task.id: c.trajectory for c in store.candidates(runs=[run])}
         told = {id: [(mark.kind, mark.words) for mark in one.marks] for id, one in kept.items()}

@@ -1,6 +1,7 @@
 """Endpoints that come and go under worker processes: each of them follows, and nobody moves without need."""
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from tests.acceptance.fleet import completions, counting_tasks, fleet, inline, until
+from tests.acceptance.gate import gate, turns_below
 
 pytestmark = [pytest.mark.needs("redis"), pytest.mark.timeout(600)]
 TURNS = 20
@@ -19,20 +21,24 @@ def asked(base_url: str) -> int:
 
 
 def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollouts_move(tmp_path: Path) -> None:
-    with fleet(tmp_path, poll_seconds="4") as it:
+    with fleet(tmp_path, poll_seconds="4") as it, ExitStack() as stack:
         tasks, recording = counting_tasks(tmp_path, TASKS, TURNS)
         it.redis().up()
         oracles = [it.oracle(tasks, "--recording", recording, "--latency", "0.4", name=f"o{i}") for i in range(3)]
         serve, workers = it.serve(), [it.worker(concurrency=TASKS // 2, name=f"w{i}") for i in range(2)]
         for process in (*(oracle for oracle, _ in oracles), serve, *workers):
             process.up()
-        a, b, c = (url for _, url in oracles)
+        gates = [stack.enter_context(gate(url, turns_below(2))) for _, url in oracles]
+        a, b, c = (one.url for one in gates)
         for url in (a, b):
             it.post("/v1/endpoints", {"base_url": url})
         run = it.post("/v1/runs", {"environment": "sql", "model": "oracle", "tasks": inline(tasks)})["id"]
-        until(lambda: asked(a) > 10 and asked(b) > 10, "both are asked", pause=0.05)
+        until(lambda: sum(len(one.held) for one in gates) == TASKS, "each waits for its third turn")
+        assert all(one.held for one in gates[:2])
         httpx.delete(it.url + "/v1/endpoints", params={"base_url": a}, timeout=60).raise_for_status()
         it.post("/v1/endpoints", {"base_url": c})
+        for one in gates:
+            one.open()
         with it.store() as store:
             until(lambda: store.run(run).finished is not None, "done")
             kept = [found.trajectory for found in store.candidates(runs=[run])]
