@@ -19,7 +19,7 @@ import pytest
 
 def _docker() -> str | None:
     try:
-        client = docker.from_env(timeout=60)
+        client = docker.from_env(timeout=120)
         try:
             client.ping()
         finally:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.acceptance import patient
 from tests.acceptance.fleet import UP_SECONDS, answers
 from tests.ports import free_port
 
@@ -71,7 +71,7 @@ class Trajc:
         return json.loads(self(*words, "--json", code=code).stdout)
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(self.url + path, timeout=60)
+        answer = patient.get(self.url + path)
         answer.raise_for_status()
         return answer.json()
 

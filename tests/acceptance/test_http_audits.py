@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from tests.acceptance import patient
 from tests.acceptance.fleet import until
 
 DEMO = Path(__file__).parents[2] / "demo" / "search"
@@ -47,7 +46,7 @@ def recipe(path: Path, run: str, oracle: str, **parts: Any) -> Path:
 
 
 def stats(oracle: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = httpx.get(oracle.removesuffix("/v1") + "/stats").json()
+    found: Mapping[str, Any] = patient.get(oracle.removesuffix("/v1") + "/stats").json()
     return found
 
 

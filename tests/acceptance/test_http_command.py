@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+
+from tests.acceptance import patient
 
 TRAJC = Path(sys.executable).parent / "trajc"
 GOOD = {"id": "q", "question": "Who built Skerry Light?", "world": {"corpus": "halvard"}}
@@ -105,7 +106,7 @@ def test_validate_lists_every_fault_of_a_file(served: Any, tmp_path: Path) -> No
 def test_a_service_that_is_told_to_end_ends_in_good_order(new_trajc: Callable[[], Any]) -> None:
     """With a reader of events connected, who would keep it waiting."""
     trajc = new_trajc()
-    with trajc.serving() as running, httpx.stream("GET", f"{trajc.url}/v1/events") as events:
+    with trajc.serving() as running, patient.stream("GET", f"{trajc.url}/v1/events") as events:
         next(events.iter_lines())
         running.send_signal(signal.SIGTERM)
         assert running.wait(120) == 0

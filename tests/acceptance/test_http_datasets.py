@@ -1,12 +1,13 @@
 """Datasets over real HTTP: files with ETag, Range and HEAD, examples back to their trajectory, a pull that resumes."""
 
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+
+from tests.acceptance import patient
+from tests.acceptance.fleet import until
 
 DEMO = Path(__file__).parents[2] / "demo"
 FILE = "search_agent_data.jsonl"
@@ -17,34 +18,34 @@ def base(served: Any) -> str:
 
 
 def test_a_version_lists_every_file_with_its_checksum(served: Any) -> None:
-    version = httpx.get(base(served)).json()
+    version = patient.get(base(served)).json()
     assert version["accounts"]["published"] == 8
     assert {"manifest.json", "README.md", FILE} <= {f["path"] for f in version["files"]}
     for file in version["files"]:
-        data = httpx.get(f"{base(served)}/files/{file['path']}").content
+        data = patient.get(f"{base(served)}/files/{file['path']}").content
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
-    assert httpx.get(f"{served.trajc.url}/v1/datasets/served/versions/latest").json() == version
+    assert patient.get(f"{served.trajc.url}/v1/datasets/served/versions/latest").json() == version
 
 
 def test_a_file_is_served_by_range_and_not_again_to_who_has_it(served: Any) -> None:
     url = f"{base(served)}/files/{FILE}"
-    whole = httpx.get(url)
+    whole = patient.get(url)
     etag = whole.headers["etag"]
     assert etag == f'"{hashlib.sha256(whole.content).hexdigest()}"'
-    head = httpx.head(url)
+    head = patient.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(whole.content)))
 
-    part = httpx.get(url, headers={"Range": "bytes=10-19", "If-Range": etag})
+    part = patient.get(url, headers={"Range": "bytes=10-19", "If-Range": etag})
     assert (part.status_code, part.content) == (206, whole.content[10:20])
     assert part.headers["content-range"] == f"bytes 10-19/{len(whole.content)}"
-    tail = httpx.get(url, headers={"Range": "bytes=-5"})
+    tail = patient.get(url, headers={"Range": "bytes=-5"})
     assert (tail.status_code, tail.content) == (206, whole.content[-5:])
-    changed = httpx.get(url, headers={"Range": "bytes=10-19", "If-Range": '"another"'})
+    changed = patient.get(url, headers={"Range": "bytes=10-19", "If-Range": '"another"'})
     assert (changed.status_code, changed.content) == (200, whole.content)
 
-    assert httpx.get(url, headers={"If-None-Match": f'"x", W/{etag}'}).status_code == 304
-    assert httpx.get(url, headers={"If-None-Match": '"x"'}).status_code == 200
-    beyond = httpx.get(url, headers={"Range": f"bytes={len(whole.content)}-"})
+    assert patient.get(url, headers={"If-None-Match": f'"x", W/{etag}'}).status_code == 304
+    assert patient.get(url, headers={"If-None-Match": '"x"'}).status_code == 200
+    beyond = patient.get(url, headers={"Range": f"bytes={len(whole.content)}-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole.content)}")
     assert beyond.json()["type"] == "urn:trajc:problem:range-not-satisfiable"
 
@@ -62,7 +63,7 @@ def test_a_file_is_served_by_range_and_not_again_to_who_has_it(served: Any) -> N
     ],
 )
 def test_what_is_not_in_a_dataset_names_what_is(served: Any, path: str, words: str) -> None:
-    answer = httpx.get(served.trajc.url + path)
+    answer = patient.get(served.trajc.url + path)
     assert answer.status_code in (400, 404)
     assert words in answer.json()["detail"]
 
@@ -71,11 +72,11 @@ def test_examples_page_through_and_lead_back_to_their_rollout(served: Any) -> No
     found: list[dict[str, Any]] = []
     cursor: str | None = "0"
     while cursor is not None:
-        page = httpx.get(f"{base(served)}/examples?limit=3&cursor={cursor}").json()
+        page = patient.get(f"{base(served)}/examples?limit=3&cursor={cursor}").json()
         found += page["items"]
         cursor = page["next"]
     assert len({example["id"] for example in found}) == len(found) == 8
-    whole = httpx.get(f"{base(served)}/examples/{found[0]['id']}").json()
+    whole = patient.get(f"{base(served)}/examples/{found[0]['id']}").json()
     assert whole["prompt"].encode()[whole["pieces"][0]["start"] : whole["pieces"][0]["end"]]
     rollout = served.trajc.get(f"/v1/rollouts/{whole['rollout']}")
     assert (rollout["trajectory"], rollout["run"]) == (whole["trajectory"], served.run["id"])
@@ -124,7 +125,7 @@ def test_bytes_that_are_not_the_manifests_never_become_a_dataset(served: Any, tm
 
 def test_a_compilation_of_nothing_known_says_so(served: Any) -> None:
     def refusal(body: dict[str, Any]) -> str:
-        answer = httpx.post(f"{served.trajc.url}/v1/compilations", json=body)
+        answer = patient.post(f"{served.trajc.url}/v1/compilations", json=body)
         assert answer.status_code in (404, 422)
         return str(answer.json()["detail"])
 
@@ -164,11 +165,8 @@ def test_a_run_that_names_a_recipe_becomes_a_dataset_when_it_is_done(served: Any
     tasks = DEMO / "search" / "tasks.jsonl"
     how = ("--env", "search", "--model", "oracle", "--base-url", served.oracle, "--name", "by recipe")
     run = served.trajc.json("run", tasks, *how, "--recipe", recipe)
-    for _ in range(1200):
-        found = httpx.get(f"{served.trajc.url}/v1/datasets/by-recipe")
-        if found.status_code == 200:
-            break
-        time.sleep(0.1)
+    until(lambda: patient.get(f"{served.trajc.url}/v1/datasets/by-recipe").status_code == 200, "no dataset")
+    found = patient.get(f"{served.trajc.url}/v1/datasets/by-recipe")
     assert found.json()["versions"][0]["accounts"]["published"] == 8
     compilations = served.trajc.get("/v1/compilations")["items"]
     assert [c["recipe"]["runs"] for c in compilations if c["dataset"] == "by-recipe"] == [[run["id"]]]

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+from tests.acceptance import patient
 
 Event = tuple[int, dict[str, Any]]
 
 
 def read(url: str, count: int, **headers: str) -> Iterator[Event]:
-    with httpx.stream("GET", url, headers=headers, timeout=30) as answer:
+    with patient.stream("GET", url, headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         id = 0
         for line in answer.iter_lines():
@@ -42,17 +42,17 @@ def test_events_can_be_those_of_one_run(served: Any) -> None:
 def test_a_live_reader_hears_what_happens_next(served: Any) -> None:
     start = list(read(f"{served.trajc.url}/v1/events?after=0", 1))
     assert start
-    with httpx.stream("GET", f"{served.trajc.url}/v1/events", timeout=30) as answer:
+    with patient.stream("GET", f"{served.trajc.url}/v1/events") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "retry: 2000"
         spec = {"environment": "search", "model": "oracle", "base_urls": [served.oracle], "open": True}
-        run = httpx.post(f"{served.trajc.url}/v1/runs", json=spec).json()
+        run = patient.post(f"{served.trajc.url}/v1/runs", json=spec).json()
         events = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
         event = next(event for event in events if event["run"] == run["id"])  # others' work may still go on
     assert event["kind"] == "run.created"
 
 
 def test_an_id_that_is_none_of_ours_is_a_problem(served: Any) -> None:
-    answer = httpx.get(f"{served.trajc.url}/v1/events", headers={"Last-Event-ID": "abc"})
+    answer = patient.get(f"{served.trajc.url}/v1/events", headers={"Last-Event-ID": "abc"})
     assert answer.status_code == 400
     assert "'abc'" in answer.json()["detail"]

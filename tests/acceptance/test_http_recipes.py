@@ -6,16 +6,16 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.acceptance import patient
 from tests.acceptance.fleet import inline, until
 
 DEMO = Path(__file__).parents[2] / "demo"
 
 
 def rendered(served: Any) -> int:
-    with sqlite3.connect(served.trajc.home / "datasets" / ".renderings.sqlite") as db:
+    with sqlite3.connect(served.trajc.home / "datasets" / ".renderings.sqlite", timeout=120) as db:
         return int(db.execute("SELECT count(*) FROM renderings").fetchone()[0])
 
 
@@ -24,7 +24,7 @@ def test_a_run_that_names_a_recipe_is_compiled_as_its_rollouts_finish(served: An
     recipe = {"include_oracle": True, "seed": 11, "chat_template": "none", "tokenizer": str(tokenizer(served))}
     before = rendered(served)
     wanted = {"environment": "search", "model": "oracle", "base_urls": [served.oracle], "name": "as-they-finish"}
-    queued = httpx.post(f"{url}/v1/runs", json=wanted | {"recipe": recipe, "open": True, "tasks": tasks[:5]})
+    queued = patient.post(f"{url}/v1/runs", json=wanted | {"recipe": recipe, "open": True, "tasks": tasks[:5]})
     run = queued.raise_for_status().json()
     until(lambda: rendered(served) > before, "nothing was done ahead")
     stands = served.trajc.get(f"/v1/runs/{run['id']}")
@@ -32,9 +32,9 @@ def test_a_run_that_names_a_recipe_is_compiled_as_its_rollouts_finish(served: An
     assert "as-they-finish" not in [d["name"] for d in served.trajc.get("/v1/datasets")["items"]]
 
     lines = "".join(json.dumps(task) + "\n" for task in tasks[5:])
-    httpx.post(f"{url}/v1/runs/{run['id']}/tasks", content=lines).raise_for_status()
-    httpx.post(f"{url}/v1/runs/{run['id']}/seal").raise_for_status()
-    until(lambda: httpx.get(f"{url}/v1/datasets/as-they-finish").status_code == 200, "no version")
+    patient.post(f"{url}/v1/runs/{run['id']}/tasks", content=lines).raise_for_status()
+    patient.post(f"{url}/v1/runs/{run['id']}/seal").raise_for_status()
+    until(lambda: patient.get(f"{url}/v1/datasets/as-they-finish").status_code == 200, "no version")
     made = served.trajc.get("/v1/datasets/as-they-finish")["latest"]
 
     path = served.trajc.home / "again.json"

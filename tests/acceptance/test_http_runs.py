@@ -1,14 +1,14 @@
 """Runs over real HTTP: queued whole or not at all, watched, appended to, cancelled; and what bad input gets."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.acceptance.fleet import inline
+from tests.acceptance import patient
+from tests.acceptance.fleet import inline, until
 
 TASKS = Path(__file__).parents[2] / "demo" / "search" / "tasks.jsonl"
 QUESTION = {"id": "q", "question": "Who built Skerry Light?", "world": {"corpus": "halvard"}}
@@ -16,7 +16,7 @@ REFERENCE = {"answers": ["nobody"]}
 
 
 def post(served: Any, path: str, body: Any, **how: Any) -> httpx.Response:
-    return httpx.post(served.trajc.url + path, json=body, timeout=60, **how)
+    return patient.post(served.trajc.url + path, json=body, **how)
 
 
 def spec(served: Any, **fields: Any) -> dict[str, Any]:
@@ -28,12 +28,8 @@ def runs(served: Any) -> list[str]:
 
 
 def ended(served: Any, id: str) -> dict[str, Any]:
-    for _ in range(1200):
-        run: dict[str, Any] = served.trajc.get(f"/v1/runs/{id}")
-        if run["done"]:
-            return run
-        time.sleep(0.1)
-    pytest.fail(f"run {id} did not end: {run}")
+    until(lambda: served.trajc.get(f"/v1/runs/{id}")["done"], f"run {id} has not ended")
+    return dict(served.trajc.get(f"/v1/runs/{id}"))
 
 
 def test_a_finished_run_closes_its_accounts(served: Any) -> None:
@@ -78,10 +74,10 @@ def test_tasks_are_appended_as_a_stream_until_the_run_is_sealed(served: Any) -> 
     run = post(served, "/v1/runs", spec(served, open=True)).json()
     assert run["state"] == "open"
     lines = "".join(json.dumps({**QUESTION, "id": f"q{i}", "reference": REFERENCE}) + "\n" for i in range(3))
-    appended = httpx.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=lines).json()
+    appended = patient.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=lines).json()
     assert appended["queued"] == 3
     assert post(served, f"/v1/runs/{run['id']}/seal", None).json()["state"] == "sealed"
-    late = httpx.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=lines)
+    late = patient.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=lines)
     assert late.status_code == 409
     assert late.json()["detail"] == f"run {run['id']} is sealed; make a new run for more tasks."
 
@@ -100,7 +96,7 @@ def test_tasks_are_appended_as_a_stream_until_the_run_is_sealed(served: Any) -> 
 def test_a_broken_line_is_named_and_queues_nothing(served: Any, line: str, field: str, words: str) -> None:
     before = runs(served)
     good = json.dumps({**QUESTION, "reference": REFERENCE})
-    answer = httpx.post(
+    answer = patient.post(
         f"{served.trajc.url}/v1/runs",
         params={"spec": json.dumps(spec(served))},
         content=f"{good}\n\n{line}\n{good}\n",
@@ -148,10 +144,10 @@ def test_the_same_idempotency_key_queues_once(served: Any) -> None:
 def test_a_task_set_is_kept_whole_and_queued_by_name(served: Any) -> None:
     lines = "".join(json.dumps({**QUESTION, "environment": "search", "id": f"s{i}"}) + "\n" for i in range(2))
     url = f"{served.trajc.url}/v1/task-sets/two"
-    made, again = (httpx.put(url, content=lines).json() for _ in range(2))
+    made, again = (patient.put(url, content=lines).json() for _ in range(2))
     assert (made["size"], made["version"]) == (2, 1)
     assert again == made
-    broken = httpx.put(url, content=lines + "{}")
+    broken = patient.put(url, content=lines + "{}")
     assert (broken.status_code, broken.json()["line"]) == (422, 3)
     assert served.trajc.get("/v1/task-sets/two") == made
     run = post(served, "/v1/runs", spec(served, task_set="two", samples=2)).json()
@@ -173,7 +169,7 @@ def test_a_dead_endpoint_is_a_failure_by_class_and_can_be_retried(served: Any) -
     run = post(served, "/v1/runs", spec(served, open=True, max_attempts=1)).json()
     assert post(served, f"/v1/runs/{run['id']}/pause", None).json()["paused"]
     unknown = {**QUESTION, "id": "nobody-knows-this", "question": "A question that the oracle was never told?"}
-    httpx.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=json.dumps(unknown))
+    patient.post(f"{served.trajc.url}/v1/runs/{run['id']}/tasks", content=json.dumps(unknown))
     assert served.trajc.get(f"/v1/runs/{run['id']}")["accounts"]["queued"] == 1
     post(served, f"/v1/runs/{run['id']}/seal", None)
     post(served, f"/v1/runs/{run['id']}/resume", None)
@@ -182,7 +178,7 @@ def test_a_dead_endpoint_is_a_failure_by_class_and_can_be_retried(served: Any) -
     (rollout,) = served.trajc.rollouts(run["id"])
     assert rollout["failure"] == "model_error"
     assert "404" in rollout["error"] or "no task" in rollout["error"]
-    retried = httpx.post(f"{served.trajc.url}/v1/runs/{run['id']}/retry?failure=model_error").json()
+    retried = patient.post(f"{served.trajc.url}/v1/runs/{run['id']}/retry?failure=model_error").json()
     assert retried["queued"] == 1
     assert ended(served, run["id"])["accounts"]["closes"]
 
@@ -199,7 +195,7 @@ def test_a_dead_endpoint_is_a_failure_by_class_and_can_be_retried(served: Any) -
     ],
 )
 def test_what_is_not_there_is_a_problem_with_words(served: Any, path: str, words: str) -> None:
-    answer = httpx.get(served.trajc.url + path)
+    answer = patient.get(served.trajc.url + path)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == answer.status_code
     assert words in answer.json()["detail"]

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from api.oracle.chance import Chance
+from tests.acceptance import patient
 from tests.acceptance.fleet import Process, until
 from tests.acceptance.gate import first, gate
 
@@ -59,7 +59,7 @@ def ended(trajc: Any, compilation: str) -> bool:
 
 
 def stats(oracle: str) -> Any:
-    return httpx.get(oracle.removesuffix("/v1") + "/stats", timeout=120).json()
+    return patient.get(oracle.removesuffix("/v1") + "/stats").json()
 
 
 @pytest.mark.parametrize(("form", "temperature"), [("field", 1.0), ("think", 0.9)])

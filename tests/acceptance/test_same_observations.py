@@ -20,9 +20,9 @@ LOOKS = (
     "ls -la; id; hostname; pwd; env | sort",
     "git log; git status; git diff HEAD",
     'python3 -c \'print({"a", "b", "c"}, hash("a"), [].__repr__)\'',
-    "time sleep 0.2; date; sleep 30 & jobs",
+    "time sleep 0.2; date; sleep 600 & jobs",
     "python3 -m pytest -q -p no:cacheprovider; find . -newer beacon/schedule.py | sort",
-    "grep -rn flash . | head -20; ps -o args= -u $(id -un) | sort | uniq",
+    "grep -rn flash . | head -20; ps -o args= -u $(id -un) > /tmp/running; sort -u /tmp/running",
 )
 """Beside what the oracle does by itself: commands whose output could differ."""
 

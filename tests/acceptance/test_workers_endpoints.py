@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.acceptance import patient
 from tests.acceptance.fleet import completions, counting_tasks, fleet, inline, until
 from tests.acceptance.gate import gate, turns_below
 
@@ -35,7 +35,7 @@ def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollout
         run = it.post("/v1/runs", {"environment": "sql", "model": "oracle", "tasks": inline(tasks)})["id"]
         until(lambda: sum(len(one.held) for one in gates) == TASKS, "each waits for its third turn")
         assert all(one.held for one in gates[:2])
-        httpx.delete(it.url + "/v1/endpoints", params={"base_url": a}, timeout=60).raise_for_status()
+        patient.delete(it.url + "/v1/endpoints", params={"base_url": a}).raise_for_status()
         it.post("/v1/endpoints", {"base_url": c})
         for one in gates:
             one.open()
@@ -65,5 +65,5 @@ def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollout
         }
         tokens = sum(call.usage.completion_tokens for t in kept for call in t.calls)
         assert progress["completion_tokens"] == tokens
-        gone = httpx.get(it.url + "/v1/endpoints", timeout=30).json()["items"]
+        gone = patient.get(it.url + "/v1/endpoints").json()["items"]
         assert [one["base_url"] for one in gone if one["removed"]] == [a]

@@ -94,7 +94,7 @@ def known(service: Service) -> int:
     path = renderings_file(service.settings.datasets)
     if not path.exists():
         return 0
-    with sqlite3.connect(path) as db:
+    with sqlite3.connect(path, timeout=120) as db:
         return int(db.execute("SELECT count(*) FROM renderings").fetchone()[0])
 
 
