@@ -1,19 +1,27 @@
 """Ports for servers that tests start."""
 
+import os
 import random
 import socket
 
-BELOW = 32768
-"""From here on Linux gives ports to outgoing connections: one that is free now may not be so when a server starts."""
+ABOVE, BELOW = 10_000, 32768
+"""From the second on Linux gives ports to outgoing connections: one that is free now may not be so when a server starts."""
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """One that nobody listens on. Drawn at random: tests that run at once do not draw the same."""
+    """One that nobody listens on, drawn at random. What is drawn is bound only once a server has started: it is given
+    once, and tests in another process draw from other ports."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    this = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.randrange(10_000, BELOW)
+        port = random.choice(range(ABOVE + this % processes, BELOW, processes))
+        if port in _given:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
