@@ -159,7 +159,7 @@ def test_a_browser_runs_our_script_and_not_the_agents(service: Service, tmp_path
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with serve_app(service) as url:
         command = ["chromium", *options, f"--user-data-dir={tmp_path}", f"{url}/rollouts/{id}"]
-        dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     (title,) = re.findall(r"<title>(.*?)</title>", dom)
     assert title.endswith("· trajc")  # the hostile script would have made it `owned`
     assert "&lt;script&gt;" in dom

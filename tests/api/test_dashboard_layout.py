@@ -27,7 +27,7 @@ def laid_out(page: str, width: int, measure: str, folder: Path) -> Any:
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom", "--hide-scrollbars"]
     options += [f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900"]
     command = ["chromium", *options, (folder / "page.html").as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     (title,) = re.findall(r"<title>(.*?)</title>", dom)
     return json.loads(html.unescape(title))
 

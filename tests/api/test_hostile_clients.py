@@ -26,7 +26,7 @@ MANY = 64
 
 def connected(url: str) -> socket.socket:
     at = urlsplit(url)
-    return socket.create_connection((str(at.hostname), at.port), timeout=20)
+    return socket.create_connection((str(at.hostname), at.port), timeout=120)
 
 
 def test_uploads_that_trickle_do_not_keep_others_from_an_answer(service: Service, serve_app: Serving) -> None:
@@ -35,7 +35,7 @@ def test_uploads_that_trickle_do_not_keep_others_from_an_answer(service: Service
     with serve_app(service) as url, ExitStack() as held:
         for _ in range(MANY):
             held.enter_context(connected(url)).sendall(head.encode())
-        answer = httpx.get(f"{url}/v1/runs/{run}", timeout=20)
+        answer = httpx.get(f"{url}/v1/runs/{run}", timeout=120)
     assert (answer.status_code, answer.json()["accounts"]["submitted"]) == (200, 0)
 
 
@@ -128,7 +128,7 @@ def test_a_body_that_ends_too_early_is_no_fault_of_ours(
             with connected(url) as cut:
                 method = "PUT" if "sets" in path else "POST"
                 cut.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{{".encode())
-        assert httpx.get(f"{url}/v1/runs/{run}", timeout=20).json()["accounts"]["submitted"] == 0
+        assert httpx.get(f"{url}/v1/runs/{run}", timeout=120).json()["accounts"]["submitted"] == 0
     logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
@@ -169,7 +169,7 @@ def test_writers_that_wait_for_a_long_one_do_not_keep_readers_from_an_answer(
     with serve_app(service) as url, ExitStack() as held, service.store.write():
         for _ in range(MANY - 16):
             held.enter_context(connected(url)).sendall(pause.encode())
-        answer = httpx.get(f"{url}/v1/runs/{run}", timeout=10)
+        answer = httpx.get(f"{url}/v1/runs/{run}", timeout=40)
     assert (answer.status_code, answer.json()["paused"]) == (200, False)
 
 

@@ -52,7 +52,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(body[:half])
         if "/files/" in self.path:
             self.server.begun.set()
-            self.server.held.wait(30)
+            self.server.held.wait(300)
         self.wfile.write(body[half:])
 
     def log_message(self, *_: object) -> None:
@@ -94,7 +94,7 @@ def test_the_second_of_two_pulls_at_once_is_refused_and_the_first_is_whole(shelf
     with shelf.client() as one, shelf.client() as two:
         first = threading.Thread(target=pull, args=(one, "demo", "latest", tmp_path / "x"))
         first.start()
-        assert shelf.begun.wait(30)
+        assert shelf.begun.wait(300)
         with pytest.raises(PullError, match="another pull"):
             pull(two, "demo", "latest", tmp_path / "x")
         shelf.held.set()

@@ -30,7 +30,7 @@ def server(port: int) -> Iterator["redis.Redis"]:
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port)
     try:
-        for _ in range(200):
+        for _ in range(2400):
             try:
                 client.ping()
                 break

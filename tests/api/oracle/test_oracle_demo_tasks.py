@@ -20,7 +20,7 @@ from rollout.client import Timeouts
 from rollout.retry import Backoff
 
 DEMO = Path(__file__).parents[3] / "demo"
-QUICK = {"backoff": Backoff(base=0.01, attempts=20, timeout_attempts=20), "timeouts": Timeouts(total=5)}
+QUICK = {"backoff": Backoff(base=0.01, attempts=20, timeout_attempts=20), "timeouts": Timeouts(total=60)}
 Demo = tuple[Any, list[Known]]
 Drive = Callable[..., Awaitable[list[Any]]]
 
@@ -119,7 +119,7 @@ async def test_faults_cost_requests_and_not_the_answer(search: Demo, sql: Demo, 
 
 async def test_a_hang_is_outlived_by_a_timeout(sql: Demo, drive: Drive) -> None:
     environment, known = sql
-    client = {"backoff": QUICK["backoff"], "timeouts": Timeouts(total=0.5)}
+    client = {"backoff": QUICK["backoff"], "timeouts": Timeouts(total=1.5)}
     driven = await drive(environment, known[:2], OracleSettings(faults=Faults(hang=0.2)), client=client)
     assert verdicts(driven) == all_right(known[:2])
     assert any(call.attempts > 1 for _, ended, _ in driven for call in ended.calls)
