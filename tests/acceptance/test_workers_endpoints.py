@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from rollout.schema import endpoint_states
+from rollout.store import Store
 from tests.acceptance import patient
 from tests.acceptance.fleet import completions, counting_tasks, fleet, inline, until
 from tests.acceptance.gate import gate, turns_below
@@ -19,6 +22,13 @@ LATENCY = 0.4
 
 def asked(base_url: str) -> int:
     return sum(completions(base_url).values())
+
+
+def followers(store: Store, endpoint: str) -> int:
+    """Workers that have told of this endpoint."""
+    with store.read() as c:
+        told = sa.select(endpoint_states.c.worker).where(endpoint_states.c.endpoint == endpoint).distinct()
+        return len(c.execute(told).all())
 
 
 def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollouts_move(tmp_path: Path) -> None:
@@ -39,8 +49,9 @@ def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollout
         until(lambda: half_way.held and asked(b) > 10, "both are asked")
         patient.delete(it.url + "/v1/endpoints", params={"base_url": a}).raise_for_status()
         it.post("/v1/endpoints", {"base_url": c})
-        half_way.open()
         with it.store() as store:
+            until(lambda: followers(store, c) == len(workers), "both know")
+            half_way.open()
             until(lambda: store.run(run).finished is not None, "done")
             kept = [found.trajectory for found in store.candidates(runs=[run])]
             owners = Counter(r.attempts[0].worker for r in map(store.rollout, (t.rollout for t in kept)))
