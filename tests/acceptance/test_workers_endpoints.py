@@ -60,7 +60,7 @@ def test_every_worker_follows_what_is_added_and_removed_and_only_its_own_rollout
         left = Counter(before for before, after in moves if before != after)
         assert left[a] > 0, "it was left in the middle of rollouts"
         # Where the machine stood still, an endpoint looked slow, and is left for a faster one.
-        stood_still = any(call.seconds > 4 * LATENCY for t in kept for call in t.calls if call.endpoint != a)
+        stood_still = any(call.seconds > 10 * LATENCY for t in kept for call in t.calls if call.endpoint != a)
         assert left[b] <= 2 or stood_still, "and nobody else's rollouts moved, or as good as nobody's"
         assert {t.calls[-1].endpoint for t in kept} <= {b, c}
         paid: Counter[str] = Counter()
