@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from docker.errors import DockerException
 
 from envs.swe.engine.baseimage import BASE_IMAGE
 from envs.swe.make.folder import Edit, make_task_from_folder
 from rollout.blobs import FolderBlobs
+from rollout.schema import jobs
 from rollout.store import Store
 from tests.acceptance.engine import OwnEngine, own_engine
 from tests.acceptance.fleet import DEMO, Fleet, Process, fleet, inline, until
@@ -160,7 +162,7 @@ def until_done(
     chance = random.Random(7)
     ways: list[tuple[str, Callable[[], bool]]] = [
         ("container killed", lambda: harmed(engine, chance, faults, "killed")),
-        ("worker killed", lambda: worker_killed(chance.choice(workers))),
+        ("worker killed", lambda: worker_killed(store, chance.choice(workers))),
         ("container removed", lambda: harmed(engine, chance, faults, "removed")),
         ("engine killed", lambda: restarted(engine, signal.SIGKILL)),
         (FLEETING, lambda: harmed(engine, chance, faults, "scoring")),
@@ -210,7 +212,11 @@ def harmed(engine: OwnEngine, chance: random.Random, faults: Faults, how: str) -
     return False
 
 
-def worker_killed(worker: Process) -> bool:
+def worker_killed(store: Store, worker: Process) -> bool:
+    """False where it holds no attempt that could be lost."""
+    with store.read() as c:
+        if not c.execute(sa.select(jobs.c.id).where(jobs.c.owner.endswith(f":{worker.process.pid}"))).all():
+            return False
     worker.kill()
     worker.start()
     return True
