@@ -5,7 +5,8 @@ import random
 import socket
 
 ABOVE, BELOW = 10_000, 32768
-"""From the second on Linux gives ports to outgoing connections: one that is free now may not be so when a server starts."""
+"""From the second on Linux gives ports to outgoing connections: one that is free now may not be so when a server
+starts."""
 _given: set[int] = set()
 
 
