@@ -13,11 +13,15 @@ from rollout.packed import Turn
 from rollout.record import Journal
 from rollout.trajectory import Message
 
+_DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_CLOCK = r"\d\d:\d\d(?::\d\d(?: +[AP]M)?(?: +(?:UTC|GMT|[A-Z]{1,4}T))?(?: +\d{4})?(?: +[+-]\d{4})?)?"
 _MASKS = (
     (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "<date>"),
-    (
+    (  # of `ls -l`, `date`, git and HTTP; a number before a month alone may be a file's size
         re.compile(
-            r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}(?: +\d\d:\d\d(?::\d\d)?| +\d{4})?\b"
+            rf"\b(?:(?:{_DAYS}),? +)?"
+            rf"(?:(?:{_MONTHS}) +\d{{1,2}}|\d{{1,2}} (?:{_MONTHS})(?= \d{{4}}\b))(?: +\d{{4}})?(?: +{_CLOCK})?\b"
         ),
         "<date>",
     ),
