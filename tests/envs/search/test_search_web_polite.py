@@ -117,6 +117,7 @@ async def test_an_api_that_asks_for_patience_gets_it_from_every_rollout_and_the_
 ) -> None:
     api.answers = [(status, {"retry-after": "2"})]
     environment = environments()
+    began = time.monotonic()
     first = asyncio.create_task(searched(environment))
     await api.refused.wait()
     for _ in range(1000):  # server and client share this loop: the refusal is read by then, however busy the machine
@@ -125,7 +126,8 @@ async def test_an_api_that_asks_for_patience_gets_it_from_every_rollout_and_the_
     results = [await first, second]
     assert [len(result.evidence) for result in results] == [1, 1]
     assert min(t - api.times[0] for t in api.times[1:]) > 1.9
-    assert max(result.seconds for result in results) < 1.7
+    took = time.monotonic() - began
+    assert max(result.seconds for result in results) < took - 1.9, "the wait is no part of it"
 
 
 async def test_patience_has_an_end_that_is_our_failure(api: Api, environments: Any) -> None:

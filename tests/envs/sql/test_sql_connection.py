@@ -11,7 +11,7 @@ from envs.sql.connection import open_locked
 
 @pytest.fixture
 def connection(trap: Any) -> Iterator[Any]:
-    found = open_locked(trap.database.path, seconds=2)
+    found = open_locked(trap.database.path, seconds=6)
     yield found
     found.close()
 

